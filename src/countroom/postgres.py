@@ -1,0 +1,70 @@
+"""The PostgreSQL tap: opening, closing, transactions. Nothing else connects for business."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Self
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+"""A connection on which statements can be run."""
+Transaction = Connection
+"""A connection inside an open transaction: what a room's functions receive, and cannot open."""
+
+_open_transactions: ContextVar[int] = ContextVar("open_transactions", default=0)
+
+
+def transaction_is_open() -> bool:
+    """Whether this task has a transaction open; network calls assert that it has not."""
+    return _open_transactions.get() > 0
+
+
+class Database:
+    """A pool of connections, and the one way to open a transaction."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self.pool = pool
+
+    @classmethod
+    async def connect(cls, url: str, *, size_max: int = 10) -> Self:
+        """Open a pool. Connections are made as they are needed, ``size_max`` at most."""
+        pool = await asyncpg.create_pool(
+            url, min_size=1, max_size=size_max, server_settings={"timezone": "UTC", "jit": "off"}
+        )
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Close the pool; running statements may finish."""
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
+        """Run the block in one transaction: committed at its end, rolled back if it raises.
+
+        With ``snapshot`` it is read-only and REPEATABLE READ: every statement sees one moment.
+        """
+        async with self.pool.acquire() as connection:
+            token = _open_transactions.set(_open_transactions.get() + 1)
+            try:
+                async with connection.transaction(
+                    isolation="repeatable_read" if snapshot else "read_committed", readonly=snapshot
+                ):
+                    yield connection
+            finally:
+                _open_transactions.reset(token)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Borrow a connection for single statements, each its own transaction."""
+        async with self.pool.acquire() as connection:
+            yield connection
+
+    async def fetch(self, statement: str, *arguments: Any) -> Sequence[asyncpg.Record]:
+        """Run one reading statement."""
+        return await self.pool.fetch(statement, *arguments)
+
+    async def fetchrow(self, statement: str, *arguments: Any) -> asyncpg.Record | None:
+        """Run one reading statement that gives at most one row."""
+        return await self.pool.fetchrow(statement, *arguments)

@@ -1,0 +1,158 @@
+"""One frozen settings object, read from the environment once and passed down."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from countroom.money import EXPONENTS, THREE_DECIMALS
+
+SECRET_LENGTH_MIN: Final = 16
+"""Shorter secrets can be guessed by trying."""
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message lists every problem found, one a line."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that differs between installations. See docs/settings.md for each name."""
+
+    data_dir: Path
+    """COUNTROOM_DATA: where the embedded stores and generated secrets live."""
+    database_url: str | None
+    """DATABASE_URL: postgresql://…; unset, the embedded PostgreSQL is used."""
+    redis_url: str | None
+    """REDIS_URL: redis://…; unset, the embedded Valkey is used."""
+    clickhouse_url: str | None
+    """CLICKHOUSE_URL: http://user:password@host:port/database; unset, the embedded engine is used."""
+    secret_key: str | None
+    """COUNTROOM_SECRET_KEY: encrypts provider keys at rest; unset, one is kept in the data folder."""
+    host: str
+    """COUNTROOM_HOST: the address that the web processes listen on."""
+    port: int
+    """COUNTROOM_PORT: where the API, the back office and the provider callbacks are."""
+    web_processes: int
+    """COUNTROOM_WEB_PROCESSES: how many web processes share that port."""
+    currencies: tuple[str, ...]
+    """COUNTROOM_CURRENCIES: in which a player may hold a wallet."""
+    reporting_currency: str
+    """COUNTROOM_REPORTING_CURRENCY: in which daily_kpi is added up."""
+    reporting_time_zone: str
+    """COUNTROOM_REPORTING_TIME_ZONE: where a day begins."""
+    sandbox_psp_port: int
+    """COUNTROOM_SANDBOX_PSP_PORT: the demo payment provider."""
+    sandbox_provider_port: int
+    """COUNTROOM_SANDBOX_PROVIDER_PORT: the demo game provider."""
+    sandbox_psp_url: str
+    """COUNTROOM_SANDBOX_PSP_URL: where payments find the sandbox PSP."""
+    sandbox_psp_secret: str | None
+    """COUNTROOM_SANDBOX_PSP_SECRET: shared with the sandbox PSP; without it the PSP is refused."""
+    log_level: str
+    """COUNTROOM_LOG_LEVEL: debug, info, warning or error."""
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from environment variables.
+
+    Raises:
+        SettingsError: with every problem in one message, before anything is opened.
+    """
+    return _Reader(environ).settings()
+
+
+class _Reader:
+    """Reads each variable and remembers what is wrong instead of stopping at the first."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.problems: list[str] = []
+
+    def settings(self) -> Settings:
+        psp_port = self._port("COUNTROOM_SANDBOX_PSP_PORT", 8001)
+        currencies = tuple(self._currency("COUNTROOM_CURRENCIES", code) for code in self._list("COUNTROOM_CURRENCIES"))
+        reporting = self.environ.get("COUNTROOM_REPORTING_CURRENCY", "EUR")
+        settings = Settings(
+            data_dir=Path(self.environ.get("COUNTROOM_DATA", "data")).resolve(),
+            database_url=self._url("DATABASE_URL", {"postgresql", "postgres"}),
+            redis_url=self._url("REDIS_URL", {"redis", "rediss", "unix"}),
+            clickhouse_url=self._url("CLICKHOUSE_URL", {"http", "https"}),
+            secret_key=self._secret("COUNTROOM_SECRET_KEY"),
+            host=self.environ.get("COUNTROOM_HOST", "127.0.0.1"),
+            port=self._port("COUNTROOM_PORT", 8000),
+            web_processes=self._integer("COUNTROOM_WEB_PROCESSES", 1, 1, 64),
+            currencies=currencies,
+            reporting_currency=self._currency("COUNTROOM_REPORTING_CURRENCY", reporting),
+            reporting_time_zone=self._time_zone("COUNTROOM_REPORTING_TIME_ZONE", "UTC"),
+            sandbox_psp_port=psp_port,
+            sandbox_provider_port=self._port("COUNTROOM_SANDBOX_PROVIDER_PORT", 8002),
+            sandbox_psp_url=self._url("COUNTROOM_SANDBOX_PSP_URL", {"http", "https"}) or f"http://127.0.0.1:{psp_port}",
+            sandbox_psp_secret=self._secret("COUNTROOM_SANDBOX_PSP_SECRET"),
+            log_level=self._one_of("COUNTROOM_LOG_LEVEL", "info", {"debug", "info", "warning", "error"}),
+        )
+        if self.problems:
+            raise SettingsError("These settings cannot be used:\n" + "\n".join(f"  - {p}" for p in self.problems))
+        return settings
+
+    def _list(self, name: str) -> list[str]:
+        text = self.environ.get(name, "EUR,USD,GBP,SEK,JPY")
+        return [code.strip() for code in text.split(",") if code.strip()]
+
+    def _integer(self, name: str, default: int, least: int, most: int) -> int:
+        text = self.environ.get(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            self.problems.append(f"{name} must be a whole number from {least} to {most}, not {text!r}.")
+            return default
+        return int(text)
+
+    def _port(self, name: str, default: int) -> int:
+        return self._integer(name, default, 1, 65_535)
+
+    def _url(self, name: str, schemes: set[str]) -> str | None:
+        text = self.environ.get(name)
+        if not text:
+            return None
+        try:
+            parts = urlsplit(text)
+            fine = parts.scheme in schemes and bool(parts.netloc or parts.scheme == "unix")
+            _ = parts.port
+        except ValueError:
+            fine = False
+        if not fine:
+            # The value is not repeated: it may hold a password.
+            self.problems.append(f"{name} must be an address that begins with {' or '.join(sorted(schemes))}://.")
+        return text
+
+    def _secret(self, name: str) -> str | None:
+        text = self.environ.get(name)
+        if text is not None and len(text) < SECRET_LENGTH_MIN:
+            self.problems.append(f"{name} must have at least {SECRET_LENGTH_MIN} characters.")
+        return text
+
+    def _currency(self, name: str, code: str) -> str:
+        if code in THREE_DECIMALS:
+            self.problems.append(
+                f"{name}: {code} has three decimals, and money is kept as decimal(18,2); it cannot be held exactly."
+            )
+        elif code not in EXPONENTS:
+            self.problems.append(f"{name}: {code!r} is not a currency that Countroom knows.")
+        return code
+
+    def _time_zone(self, name: str, default: str) -> str:
+        text = self.environ.get(name, default)
+        try:
+            ZoneInfo(text)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            self.problems.append(f"{name}: {text!r} is not a time zone; use a name such as Europe/Malta.")
+        return text
+
+    def _one_of(self, name: str, default: str, known: set[str]) -> str:
+        text = self.environ.get(name, default)
+        if text not in known:
+            self.problems.append(f"{name} must be one of {', '.join(sorted(known))}, not {text!r}.")
+        return text
