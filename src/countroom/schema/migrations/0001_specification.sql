@@ -113,6 +113,7 @@ CREATE TABLE game_rounds (   -- added: the source of topic game_rounds
     currency    currency_code NOT NULL,
     bet_amount  numeric(18,2) NOT NULL DEFAULT 0,
     win_amount  numeric(18,2) NOT NULL DEFAULT 0,
+    bonus_bet_amount numeric(18,2) NOT NULL DEFAULT 0,      -- of bet_amount; a win is split as the bets were
     status      game_round_status NOT NULL DEFAULT 'open',
     opened_at   timestamptz NOT NULL DEFAULT now(),
     closed_at   timestamptz,
@@ -181,7 +182,6 @@ CREATE TABLE transactions (
     answer_balance    numeric(18,2)
 );
 CREATE INDEX transactions_by_player ON transactions (user_id, created_at DESC, id DESC);
-CREATE INDEX transactions_by_round ON transactions (game_round_id) WHERE game_round_id IS NOT NULL;
 
 CREATE TABLE wallet_entries (  -- added: the journal behind P1; no foreign keys, see game_rounds
     wallet_account_id uuid NOT NULL,
@@ -192,7 +192,6 @@ CREATE TABLE wallet_entries (  -- added: the journal behind P1; no foreign keys,
     created_at        timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT wallet_entries_no_two_in_one_place PRIMARY KEY (wallet_account_id, sequence)
 );
-CREATE INDEX wallet_entries_by_transaction ON wallet_entries (transaction_id);
 
 CREATE TABLE tombstones (  -- added: P4. One row for each reversal ever asked for, kept for ever
     external_id        text PRIMARY KEY,                    -- the reversal's own key
@@ -205,6 +204,7 @@ CREATE TABLE tombstones (  -- added: P4. One row for each reversal ever asked fo
     outcome            text NOT NULL CONSTRAINT tombstones_outcome_known
                        CHECK (outcome IN ('reversed', 'unseen', 'repeated')),
     amount             numeric(18,2) NOT NULL DEFAULT 0,    -- signed, what the player's wallets gained
+    shortfall          numeric(18,2) NOT NULL DEFAULT 0,    -- of a reversed win, what was no longer there
     answer_balance     numeric(18,2) NOT NULL,
     created_at         timestamptz NOT NULL DEFAULT now()
 );

@@ -1,0 +1,1 @@
+"""The PostgreSQL schema: numbered migrations, and what they result in, generated."""
