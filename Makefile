@@ -1,0 +1,45 @@
+# Everything happens in .venv, which requirements/install makes and keeps up to date.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+BIN := .venv/bin
+
+.PHONY: help up test lint torture requirements schema clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it)
+	@requirements/install run
+	@exec $(BIN)/countroom up $(ARGS)
+
+test: lint ## Linters, types, import contracts and all tests
+	@$(BIN)/python -m pytest -p tests.no_skips $(ARGS)
+
+lint: ## Linters, types and import contracts alone
+	@requirements/install test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+torture: ## Kill every process at random for minutes, and prove the books after each time
+	@requirements/install test
+	@COUNTROOM_TORTURE_KILLS=$(or $(KILLS),40) $(BIN)/python -m pytest -p tests.no_skips tests/torture --timeout 3600 $(ARGS)
+
+requirements: ## Resolve the requirement files anew (UPGRADE=1 takes newer versions)
+	@requirements/install test
+	@for name in tools run test; do \
+		case $$name in \
+			tools) from="requirements/tools.in" ;; \
+			run) from="pyproject.toml" ;; \
+			test) from="--extra test --constraints requirements/run.txt pyproject.toml" ;; \
+		esac; \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(if $(UPGRADE),--upgrade) \
+			--no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements/$$name.txt $$from; \
+	done
+
+clean: ## Remove the environment and the caches (never the data folder)
+	rm -rf .venv build src/*.egg-info .*_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
