@@ -98,6 +98,7 @@ CREATE TABLE game_sessions (
     bet_amount          numeric(18,2) NOT NULL DEFAULT 0,
     win_amount          numeric(18,2) NOT NULL DEFAULT 0,
     status              game_session_status NOT NULL DEFAULT 'open',
+    token_hash          bytea CONSTRAINT game_sessions_token_unique UNIQUE,  -- added: SHA-256 of the launch token
     opened_at           timestamptz NOT NULL DEFAULT now(),
     closed_at           timestamptz
 ) WITH (fillfactor = 70);    -- sums are updated by every batch

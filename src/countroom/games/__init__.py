@@ -1,0 +1,1 @@
+"""What is played: providers, catalogue, sessions, and the dialects in which providers call."""

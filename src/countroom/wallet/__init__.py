@@ -1,0 +1,1 @@
+"""Whose money is where: postings, the batched write path, the books."""

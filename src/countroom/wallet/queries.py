@@ -1,0 +1,318 @@
+"""The wallet's statements, one function each."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from asyncpg import Record
+
+from countroom.postgres import Connection, Transaction
+from countroom.wallet.commands import SECOND_ROW, Command, Reverse
+from countroom.wallet.state import Facts, Round, Row, Session, SessionSums, Tombstone, Wallet, Writes
+
+
+async def insert_wallets(tx: Transaction, ids: Sequence[UUID], user_id: UUID, currency: str) -> None:
+    """Open a player's three wallets in a currency; those that exist stay as they are."""
+    await tx.execute(
+        """
+        INSERT INTO wallet_accounts (id, user_id, currency, type)
+        SELECT id, $2, $3, type FROM unnest($1::uuid[], enum_range(NULL::wallet_type)) AS new (id, type)
+            ON CONFLICT ON CONSTRAINT wallet_accounts_one_of_a_kind DO NOTHING
+        """,
+        ids,
+        user_id,
+        currency,
+    )
+
+
+async def wallets_of_player(connection: Connection, user_id: UUID) -> Sequence[Record]:
+    """Read a player's wallets, without locking them."""
+    return await connection.fetch(
+        """
+        SELECT id, user_id, currency, type, balance, sequence
+          FROM wallet_accounts
+         WHERE user_id = $1
+         ORDER BY currency, type
+        """,
+        user_id,
+    )
+
+
+async def spendable(connection: Connection, user_id: UUID, currency: str) -> Record | None:
+    """Read what a player can play with; one row with a null sum when there is no such wallet."""
+    return await connection.fetchrow(
+        """
+        SELECT (SELECT sum(balance) FROM wallet_accounts
+                 WHERE user_id = $1 AND currency = $2 AND type IN ('main', 'bonus')) AS balance,
+               EXISTS (SELECT FROM users WHERE id = $1) AS player_exists
+        """,
+        user_id,
+        currency,
+    )
+
+
+async def transactions_of_player(
+    connection: Connection, user_id: UUID, limit: int, before: UUID | None
+) -> Sequence[Record]:
+    """Read a player's transactions, newest first; ids are UUIDv7 and so their order is time's."""
+    return await connection.fetch(
+        """
+        SELECT id, type, status, amount, currency, wallet_type, created_at, processed_at, provider,
+               game_round_id, external_id
+          FROM transactions
+         WHERE user_id = $1
+           AND ($3::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM transactions WHERE id = $3))
+         ORDER BY created_at DESC, id DESC
+         LIMIT $2
+        """,
+        user_id,
+        limit,
+        before,
+    )
+
+
+async def lock_wallets(tx: Transaction, commands: Sequence[Command], facts: Facts) -> None:
+    """Lock the players' main and bonus wallets in id order, the one order in which anything locks them.
+
+    A statement of its own: what follows reads what others have committed while it waited.
+    """
+    players = {(command.user_id, command.currency) for command in commands}
+    rows = await tx.fetch(
+        """
+        SELECT id, user_id, currency, type, balance, sequence
+          FROM wallet_accounts
+         WHERE (user_id, currency) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+           AND type IN ('main', 'bonus')
+         ORDER BY id
+           FOR UPDATE
+        """,
+        [user_id for user_id, _ in players],
+        [currency for _, currency in players],
+    )
+    for row in rows:
+        facts.wallets[row["user_id"], row["currency"], row["type"]] = Wallet(*row.values())
+
+
+async def read_keys(tx: Transaction, commands: Sequence[Command], facts: Facts) -> None:
+    """Read what the commands' keys, and the targets of their reversals, have done before."""
+    keys = set()
+    for command in commands:
+        for operation in command.operations:
+            keys.add(f"{command.source}:{operation.key}")
+            if isinstance(operation, Reverse):
+                keys.add(f"{command.source}:{operation.target}")
+    if not keys:
+        return
+    asked = list(keys)
+    rows = await tx.fetch(
+        """
+        SELECT t.id, t.external_id, t.wallet_account_id, t.wallet_type, t.user_id, t.currency, t.type, t.status,
+               t.amount, t.request_hash, t.answer_balance, t.provider, t.game_id, t.game_round_id, t.payment_id
+          FROM unnest($1::text[]) AS asked (key)
+          JOIN transactions t ON t.external_id = asked.key
+         UNION ALL
+        SELECT t.id, t.external_id, t.wallet_account_id, t.wallet_type, t.user_id, t.currency, t.type, t.status,
+               t.amount, t.request_hash, t.answer_balance, t.provider, t.game_id, t.game_round_id, t.payment_id
+          FROM unnest($1::text[]) AS asked (key)
+          JOIN transactions t ON t.external_id = asked.key || '/bonus'
+        """,
+        asked,
+    )
+    for values in sorted(rows, key=lambda row: len(row["external_id"])):  # the second row after the first
+        row = Row(*values.values())
+        facts.rows.setdefault(row.external_id.removesuffix(SECOND_ROW), []).append(row)
+    stones = await tx.fetch(
+        """
+        SELECT s.external_id, s.target_external_id, s.id, s.user_id, s.request_hash, s.outcome, s.amount,
+               s.shortfall, s.answer_balance
+          FROM unnest($1::text[]) AS asked (key)
+          JOIN tombstones s ON s.external_id = asked.key
+         UNION
+        SELECT s.external_id, s.target_external_id, s.id, s.user_id, s.request_hash, s.outcome, s.amount,
+               s.shortfall, s.answer_balance
+          FROM unnest($1::text[]) AS asked (key)
+          JOIN tombstones s ON s.target_external_id = asked.key AND s.outcome <> 'repeated'
+        """,
+        asked,
+    )
+    for values in stones:
+        stone = Tombstone(*values.values())
+        facts.tombstones[stone.external_id] = stone
+        if stone.outcome != "repeated":
+            facts.dead[stone.target_external_id] = stone
+
+
+async def read_plays(tx: Transaction, commands: Sequence[Command], facts: Facts) -> None:
+    """Read the players' status, and the sessions and rounds that the commands name."""
+    plays = [(command.user_id, command.play) for command in commands]
+    rows = await tx.fetch(
+        """
+        SELECT asked.user_id, u.status AS user_status,
+               asked.game_id, asked.session_id AS asked_session_id, s.id AS session_id, s.currency AS session_currency,
+               s.status = 'open' AS session_is_open
+          FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS asked (user_id, game_id, session_id)
+          JOIN users u ON u.id = asked.user_id
+          LEFT JOIN LATERAL (
+               SELECT id, currency, status
+                 FROM game_sessions
+                WHERE game_sessions.user_id = asked.user_id AND game_sessions.game_id = asked.game_id
+                ORDER BY (game_sessions.id = asked.session_id) DESC NULLS LAST, opened_at DESC
+                LIMIT 1) s ON true
+        """,
+        [user_id for user_id, _ in plays],
+        [play.game_id if play else None for _, play in plays],
+        [play.session_id if play else None for _, play in plays],
+    )
+    for row in rows:
+        facts.player_status[row["user_id"]] = row["user_status"]
+        if row["session_id"] is not None:
+            facts.sessions[row["user_id"], row["game_id"], row["asked_session_id"]] = Session(
+                row["session_id"], row["session_currency"], row["session_is_open"]
+            )
+    rounds = {(play.game_id, play.round_key) for _, play in plays if play is not None}
+    by_id = {row.game_round_id for known in facts.rows.values() for row in known if row.game_round_id is not None}
+    if not rounds and not by_id:
+        return
+    found = await tx.fetch(
+        """
+        SELECT r.id, r.session_id, r.user_id, r.game_id, r.provider, r.external_id, r.currency, r.bet_amount,
+               r.win_amount, r.bonus_bet_amount, r.status, r.opened_at, r.closed_at
+          FROM unnest($1::uuid[], $2::text[]) AS asked (game_id, external_id)
+          JOIN game_rounds r USING (game_id, external_id)
+         UNION
+        SELECT r.id, r.session_id, r.user_id, r.game_id, r.provider, r.external_id, r.currency, r.bet_amount,
+               r.win_amount, r.bonus_bet_amount, r.status, r.opened_at, r.closed_at
+          FROM unnest($3::uuid[]) AS asked (id)
+          JOIN game_rounds r USING (id)
+        """,
+        [game_id for game_id, _ in rounds],
+        [key for _, key in rounds],
+        list(by_id),
+    )
+    for values in found:
+        round_ = Round(*values.values())
+        facts.rounds[round_.game_id, round_.external_id] = round_
+        facts.rounds_by_id[round_.id] = round_
+
+
+async def write(tx: Transaction, writes: Writes, moment: datetime) -> None:
+    """Write what a batch has left, in one statement."""
+    rows, entries, stones = writes.rows, writes.entries, writes.tombstones
+    wallets, new_rounds = list(writes.wallets.values()), list(writes.new_rounds.values())
+    changed = list(writes.changed_rounds.values())
+    new_sessions = [(*session, writes.sessions.pop(session[0], SessionSums())) for session in writes.new_sessions]
+    await tx.execute(
+        _WRITE,
+        moment,
+        [r.id for r in rows],
+        [r.wallet_account_id for r in rows],
+        [r.external_id for r in rows],
+        [r.amount for r in rows],
+        [r.type for r in rows],
+        [r.status for r in rows],
+        [r.metadata for r in rows],
+        [r.user_id for r in rows],
+        [r.wallet_type for r in rows],
+        [r.currency for r in rows],
+        [r.provider for r in rows],
+        [r.game_id for r in rows],
+        [r.game_round_id for r in rows],
+        [r.payment_id for r in rows],
+        [r.request_hash for r in rows],
+        [r.answer_balance for r in rows],
+        [e.wallet_account_id for e in entries],
+        [e.sequence for e in entries],
+        [e.transaction_id for e in entries],
+        [e.amount for e in entries],
+        [e.balance_after for e in entries],
+        [w.id for w in wallets],
+        [w.balance for w in wallets],
+        [w.sequence for w in wallets],
+        [r.id for r in new_rounds],
+        [r.session_id for r in new_rounds],
+        [r.user_id for r in new_rounds],
+        [r.game_id for r in new_rounds],
+        [r.provider for r in new_rounds],
+        [r.external_id for r in new_rounds],
+        [r.currency for r in new_rounds],
+        [r.bet_amount for r in new_rounds],
+        [r.win_amount for r in new_rounds],
+        [r.bonus_bet_amount for r in new_rounds],
+        [r.status for r in new_rounds],
+        [r.opened_at for r in new_rounds],
+        [r.closed_at for r in new_rounds],
+        [r.id for r in changed],
+        [r.bet_amount for r in changed],
+        [r.win_amount for r in changed],
+        [r.bonus_bet_amount for r in changed],
+        [r.status for r in changed],
+        [r.closed_at for r in changed],
+        list(writes.sessions),
+        [sums.bet for sums in writes.sessions.values()],
+        [sums.win for sums in writes.sessions.values()],
+    )
+    if new_sessions:
+        await tx.executemany(
+            """
+            INSERT INTO game_sessions (id, user_id, game_id, currency, bet_amount, win_amount, status,
+                                       opened_at, closed_at)
+            VALUES ($1, $2, $3, $4, $5, $6, 'closed', $7, $7)
+            """,
+            [(*ids, sums.bet, sums.win, moment) for *ids, sums in new_sessions],
+        )
+    if writes.cancelled:
+        await tx.execute("UPDATE transactions SET status = 'cancelled' WHERE id = ANY($1::uuid[])", writes.cancelled)
+    if stones:
+        await tx.executemany(
+            """
+            INSERT INTO tombstones (external_id, target_external_id, id, user_id, request_hash, outcome, amount,
+                                    shortfall, answer_balance, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+            """,
+            [
+                (
+                    s.external_id, s.target_external_id, s.id, s.user_id, s.request_hash, s.outcome, s.amount,
+                    s.shortfall, s.answer_balance, moment,
+                )
+                for s in stones
+            ],
+        )  # fmt: skip
+
+
+_WRITE = """
+WITH posted AS (
+    INSERT INTO transactions (id, wallet_account_id, external_id, amount, type, status, metadata, user_id, wallet_type,
+                              currency, provider, game_id, game_round_id, payment_id, request_hash, answer_balance,
+                              processed_at, created_at)
+    SELECT new.*, $1, $1
+      FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::numeric[], $6::transaction_type[], $7::transaction_status[],
+                  $8::jsonb[], $9::uuid[], $10::wallet_type[], $11::text[], $12::text[], $13::uuid[], $14::uuid[],
+                  $15::uuid[], $16::bytea[], $17::numeric[]) AS new
+), journal AS (
+    INSERT INTO wallet_entries (wallet_account_id, sequence, transaction_id, amount, balance_after, created_at)
+    SELECT new.*, $1 FROM unnest($18::uuid[], $19::bigint[], $20::uuid[], $21::numeric[], $22::numeric[]) AS new
+), balances AS (
+    UPDATE wallet_accounts w
+       SET balance = new.balance, sequence = new.sequence, updated_at = $1
+      FROM unnest($23::uuid[], $24::numeric[], $25::bigint[]) AS new (id, balance, sequence)
+     WHERE w.id = new.id
+), opened AS (
+    INSERT INTO game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount,
+                             bonus_bet_amount, status, opened_at, closed_at)
+    SELECT new.*
+      FROM unnest($26::uuid[], $27::uuid[], $28::uuid[], $29::uuid[], $30::text[], $31::text[], $32::text[],
+                  $33::numeric[], $34::numeric[], $35::numeric[], $36::game_round_status[], $37::timestamptz[],
+                  $38::timestamptz[]) AS new
+), changed AS (
+    UPDATE game_rounds r
+       SET bet_amount = new.bet, win_amount = new.win, bonus_bet_amount = new.bonus_bet, status = new.status,
+           closed_at = new.closed_at
+      FROM unnest($39::uuid[], $40::numeric[], $41::numeric[], $42::numeric[], $43::game_round_status[],
+                  $44::timestamptz[]) AS new (id, bet, win, bonus_bet, status, closed_at)
+     WHERE r.id = new.id
+)
+UPDATE game_sessions s
+   SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win
+  FROM unnest($45::uuid[], $46::numeric[], $47::numeric[]) AS new (id, bet, win)
+ WHERE s.id = new.id
+"""
