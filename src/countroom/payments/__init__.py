@@ -1,0 +1,1 @@
+"""Money that crosses the border: deposits through payment providers, and their webhooks."""

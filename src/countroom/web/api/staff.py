@@ -1,0 +1,190 @@
+"""The API of the staff: signing in, the day's figures, and the state of the promises."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from asyncpg import Record
+from litestar import Response, get, post
+from litestar.di import Provide
+from litestar.params import Parameter
+
+from countroom import clock
+from countroom.players import staff
+from countroom.players.staff import StaffSession
+from countroom.postgres import Database
+from countroom.refusal import Refusal
+from countroom.web.api.answers import PLAYER_SECURITY, problems
+from countroom.web.api.players import Credentials
+from countroom.web.sessions import AnyRequest, client_address, signed_in_staff
+
+DAYS_DEFAULT: Final = 30
+DAYS_MAX: Final = 400
+
+signed_in: Final = {"member": Provide(signed_in_staff)}
+
+
+class InvalidRange(Refusal):
+    """The days asked for must be in order, and at most 400."""
+
+    kind = "invalid"
+    code = "invalid_range"
+
+
+class StaffSessionCreated(msgspec.Struct):
+    """The token goes into `Authorization: Bearer <token>`; it is shown here only."""
+
+    token: str
+    staff_id: UUID
+    email: str
+    role: str
+    expires_at: datetime
+
+
+class KpiDay(msgspec.Struct):
+    """One day in the reporting currency, as `docs/kpi.md` defines it."""
+
+    date: date
+    currency: str
+    active_users: int
+    gross_gaming_revenue: str
+    deposits_sum: str
+    withdrawals_sum: str
+    conversion_rate: str | None
+    """First depositors ÷ registrations; null without registrations."""
+    first_depositors: int
+    registrations: int
+    computed_at: datetime
+
+
+class KpiDays(msgspec.Struct):
+    """Days in order; a day on which nothing has been counted is not there."""
+
+    days: list[KpiDay]
+
+
+class CheckShown(msgspec.Struct):
+    """The last proof of one promise."""
+
+    promise: str
+    holds: bool
+    compared: int
+    violations: list[str]
+    checked_at: datetime
+
+
+class ChecksShown(msgspec.Struct):
+    """The last proof of each promise."""
+
+    checks: list[CheckShown]
+
+
+@post(
+    "/api/v1/staff/sign-in",
+    status_code=200,
+    tags=["staff"],
+    summary="Sign in as staff",
+    description="Gives a new bearer token each time. It is valid for twelve hours, or until `DELETE /api/v1/session`.",
+    responses=problems(400, 401, 429, 503),
+)
+async def sign_in(request: AnyRequest, data: Credentials) -> Response[StaffSessionCreated]:
+    """Sign a member of the staff in."""
+    state = request.app.state
+    token, member = await staff.sign_in(
+        state.database, state.redis, email=data.email, password=data.password, address=client_address(request)
+    )
+    return Response(
+        StaffSessionCreated(token, member.staff_id, member.email, member.role, member.expires_at),
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@get(
+    "/api/v1/kpi/daily",
+    dependencies=signed_in,
+    tags=["staff"],
+    summary="Daily figures",
+    description="From ClickHouse, in the reporting currency and time zone. Without dates: the last 30 days.",
+    security=PLAYER_SECURITY,
+    responses=problems(400, 401, 503),
+)
+async def daily_kpi(
+    request: AnyRequest,
+    member: StaffSession,  # noqa: ARG001 - asking for it is what signs in
+    first: Annotated[date | None, Parameter(query="from", description="First day, such as 2026-01-31.")] = None,
+    last: Annotated[date | None, Parameter(query="to", description="Last day, itself included.")] = None,
+) -> KpiDays:
+    """Show the daily figures."""
+    state = request.app.state
+    last_day = last or clock.now().astimezone(ZoneInfo(state.settings.reporting_time_zone)).date()
+    first_day = first or last_day - timedelta(days=min(DAYS_DEFAULT - 1, last_day.toordinal() - 1))
+    if not 0 <= (last_day - first_day).days < DAYS_MAX:
+        raise InvalidRange(field="from")
+    warehouse = await state.warehouse()
+    result = await warehouse.query(
+        """
+        SELECT date, toString(currency) AS currency, active_users, gross_gaming_revenue, deposits_sum, withdrawals_sum,
+               conversion_rate, first_depositors, registrations, computed_at
+          FROM daily_kpi FINAL
+         WHERE date BETWEEN {first:Date32} AND {last:Date32}
+         ORDER BY date
+        """,
+        parameters={"first": first_day, "last": last_day},
+    )
+    return KpiDays([_day(row) for row in result.named_results()])
+
+
+@get(
+    "/api/v1/checks",
+    dependencies=signed_in,
+    tags=["staff"],
+    summary="The state of the promises",
+    description="The last proof of each promise: whether it holds, how many things were compared, and the first "
+    "ids at fault.",
+    security=PLAYER_SECURITY,
+    responses=problems(401, 503),
+)
+async def checks(
+    request: AnyRequest,
+    member: StaffSession,  # noqa: ARG001 - asking for it is what signs in
+) -> ChecksShown:
+    """Show the last proofs."""
+    return ChecksShown([_check(row) for row in await _latest_proofs(request.app.state.database)])
+
+
+async def _latest_proofs(database: Database) -> Sequence[Record]:
+    """Read the last proof of each promise; the index proofs_latest gives it."""
+    return await database.fetch(
+        """
+        SELECT DISTINCT ON (promise) promise, holds, compared, violations, checked_at
+          FROM proofs
+         ORDER BY promise, checked_at DESC
+        """
+    )
+
+
+def _day(row: dict[str, Any]) -> KpiDay:
+    rate = row["conversion_rate"]
+    return KpiDay(
+        date=row["date"],
+        currency=row["currency"],
+        active_users=row["active_users"],
+        gross_gaming_revenue=str(row["gross_gaming_revenue"]),
+        deposits_sum=str(row["deposits_sum"]),
+        withdrawals_sum=str(row["withdrawals_sum"]),
+        conversion_rate=None if rate is None else str(rate),
+        first_depositors=row["first_depositors"],
+        registrations=row["registrations"],
+        computed_at=row["computed_at"],
+    )
+
+
+def _check(row: Record) -> CheckShown:
+    violations = msgspec.json.decode(row["violations"], type=list[str])
+    return CheckShown(row["promise"], row["holds"], row["compared"], violations, row["checked_at"])
+
+
+route_handlers: Final = [sign_in, daily_kpi, checks]
