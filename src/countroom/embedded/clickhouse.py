@@ -66,7 +66,7 @@ class ClickHouse:
     def stop(self) -> None:
         """Stop it: running queries are given up, what was acknowledged is on disk."""
         if self.process is not None:
-            process.stop(self.process, signal.SIGTERM, 4.0)
+            process.stop(self.process, signal.SIGTERM, 3.0)
             self.process = None
         if self._lifeline is not None:
             self._lifeline.close()

@@ -37,13 +37,10 @@ from countroom.embedded.clickhouse_statement import RefusedStatement
 from countroom.embedded.http_bodies import BadBody
 
 TRANSPORT: Final = frozenset(
-    {
-        "buffer_size", "cancel_http_readonly_queries_on_client_close", "client_protocol_version", "compress", "database",
-        "decompress", "default_format", "enable_http_compression", "http_headers_progress_interval_ms", "password",
-        "query", "query_id", "quota_key", "role", "send_progress_in_http_headers", "session_check", "session_id",
-        "session_timeout", "user", "wait_end_of_query",
-    }
-)  # fmt: skip
+    """buffer_size cancel_http_readonly_queries_on_client_close client_protocol_version compress database decompress
+    default_format enable_http_compression http_headers_progress_interval_ms password query query_id quota_key role
+    send_progress_in_http_headers session_check session_id session_timeout user wait_end_of_query""".split()
+)
 """Parameters of a request that concern HTTP; all others are settings of the engine."""
 HEAD_BYTES_MAX: Final = 1 << 16
 """Within so many bytes an INSERT must say in which format its data follows."""
@@ -302,10 +299,10 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int, folder: Path, password: str) -> None:
         import chdb  # noqa: PLC0415 - it takes its time zone from the environment when it is loaded
 
-        self.engine = chdb
+        self.engine: Any = chdb
         self.folder = str(folder)
         self.credentials = f"{USER}:{password}".encode()
-        self._held = chdb.connect(self.folder)  # the engine lives as long as one connection does
+        self._held = self.engine.connect(self.folder)  # the engine lives as long as one connection does
         self._held.query(f"CREATE DATABASE IF NOT EXISTS {DATABASE}", "TabSeparated")
         super().__init__(("127.0.0.1", port), Handler)
 

@@ -3,8 +3,9 @@
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from http.client import HTTPMessage
-from typing import BinaryIO, Final, Protocol
+from email.message import Message
+from io import BufferedIOBase
+from typing import Final, Protocol
 
 import lz4.frame
 
@@ -39,11 +40,11 @@ FRAMES: Final[dict[str, Callable[[], _Frame]]] = {
     "lz4": lz4.frame.LZ4FrameDecompressor,
     "zstd": zstd.ZstdDecompressor,
     "gzip": lambda: zlib.decompressobj(wbits=31),
-    "deflate": lambda: zlib.decompressobj(),
+    "deflate": zlib.decompressobj,
 }
 
 
-def pieces(stream: BinaryIO, headers: HTTPMessage) -> Iterator[bytes]:
+def pieces(stream: BufferedIOBase, headers: Message) -> Iterator[bytes]:
     """Give the body that belongs to these headers, decoded, piece by piece.
 
     Raises:
@@ -58,7 +59,7 @@ def pieces(stream: BinaryIO, headers: HTTPMessage) -> Iterator[bytes]:
     return _decompressed(raw, FRAMES[encoding])
 
 
-def _counted(stream: BinaryIO, headers: HTTPMessage) -> Iterator[bytes]:
+def _counted(stream: BufferedIOBase, headers: Message) -> Iterator[bytes]:
     text = headers.get("Content-Length") or "0"
     if not text.isascii() or not text.isdigit():
         raise BadBody("Content-Length is not a number.")
@@ -71,7 +72,7 @@ def _counted(stream: BinaryIO, headers: HTTPMessage) -> Iterator[bytes]:
         yield piece
 
 
-def _chunked(stream: BinaryIO) -> Iterator[bytes]:
+def _chunked(stream: BufferedIOBase) -> Iterator[bytes]:
     while True:
         head = stream.readline(1024).split(b";")[0].strip()
         try:

@@ -52,7 +52,7 @@ def watch() -> None:
     except OSError:
         return
     if is_pipe:
-        os.set_inheritable(end, False)  # noqa: FBT003 - the function of the standard library takes it so
+        os.set_inheritable(end, False)
         threading.Thread(target=_wait_for_the_end, args=(end,), name="lifeline", daemon=True).start()
 
 

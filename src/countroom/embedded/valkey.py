@@ -74,7 +74,7 @@ class Valkey:
     def stop(self) -> None:
         """Stop it; everything written is on disk afterwards."""
         if self.process is not None:
-            process.stop(self.process, signal.SIGTERM, 4.0)
+            process.stop(self.process, signal.SIGTERM, 3.0)
             self.process = None
 
     def _answers(self) -> bool:
