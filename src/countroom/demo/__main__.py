@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from countroom.demo.callbacks import WalletClient
+from countroom.demo.casino import casino_url
 from countroom.demo.http import Application, Receive, Scope, Send
 from countroom.demo.provider import Provider
 from countroom.demo.psp import Psp
@@ -53,12 +54,6 @@ def main(environ: Mapping[str, str]) -> int:
         print(problem, file=sys.stderr)  # noqa: T201 - a sentence for the person who starts it
         return 1
     return 0
-
-
-def casino_url(settings: Settings) -> str:
-    """Return where Countroom itself is, as seen from this machine."""
-    host = {"0.0.0.0": HOST, "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - it is translated away
-    return f"http://{host}:{settings.port}"
 
 
 def _secrets(settings: Settings, environ: Mapping[str, str]) -> str:
