@@ -1,0 +1,1 @@
+"""KPI marts: a day's figures, recomputed from the facts when one of them changed."""

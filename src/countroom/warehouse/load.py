@@ -1,0 +1,149 @@
+"""Messages of the contract into ClickHouse: check, insert, and set aside what cannot be stored.
+
+A message is checked by a typed decode, and then its own bytes are inserted: ClickHouse alone
+takes a missing field as zero and cuts ``10.555`` to two decimals. What ClickHouse refuses as
+data is halved until the message at fault stands alone; it becomes a dead letter, its
+neighbours are stored. Everything else that ClickHouse may answer, or fail to answer, means
+that it is away: nothing is set aside, nothing further is read, the caller tries again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from urllib3.exceptions import HTTPError
+
+from countroom import clickhouse
+from countroom.events import contract
+from countroom.events.wal import Message
+
+BATCH_ROWS: Final = 50_000
+"""Rows held before they are inserted: past some ten thousand, larger inserts gain nothing."""
+BATCH_BYTES: Final = 32 * 1024 * 1024
+"""The same for large messages; with the check's objects this bounds the memory to a few times it."""
+DEAD_LETTERS_MAX: Final = 1_000
+"""More of them from one batch are no accident: the contract is broken, and loading stops."""
+
+ABOUT_DATA: Final = frozenset({
+    6,  # CANNOT_PARSE_TEXT
+    25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
+    26,  # CANNOT_PARSE_QUOTED_STRING
+    27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+    32,  # ATTEMPT_TO_READ_AFTER_EOF
+    38,  # CANNOT_PARSE_DATE
+    41,  # CANNOT_PARSE_DATETIME
+    53,  # TYPE_MISMATCH
+    69,  # ARGUMENT_OUT_OF_BOUND
+    70,  # CANNOT_CONVERT_TYPE
+    72,  # CANNOT_PARSE_NUMBER
+    117,  # INCORRECT_DATA
+    131,  # TOO_LARGE_STRING_SIZE
+    321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+    349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+    376,  # CANNOT_PARSE_UUID
+    407,  # DECIMAL_OVERFLOW
+})  # fmt: skip
+"""ClickHouse's error codes that blame the rows. Any other code blames the server or the settings:
+a code that is missing here stops the loading, one too many would set money aside."""
+
+SetAside = Callable[[Message, str], None]
+"""Keeps a message that cannot be stored, with the reason; returns once it is committed."""
+
+
+class WarehouseAwayError(Exception):
+    """ClickHouse cannot be reached, or cannot work at the moment."""
+
+
+class ContractBrokenError(Exception):
+    """Too many messages of one batch cannot be stored for it to be an accident."""
+
+
+class Loader:
+    """Collects messages and stores them. Nothing is stored for certain until ``flush`` returns."""
+
+    def __init__(self, client: Client, set_aside: SetAside) -> None:
+        self._client = client
+        self._set_aside = set_aside
+        self._pending: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
+        self._decoders = {topic: msgspec.json.Decoder(message) for topic, message in contract.MESSAGES.items()}
+        self._dead = 0
+        self.rows = 0
+        self._bytes = 0
+
+    def add(self, message: Message) -> None:
+        """Take a message in."""
+        self._pending[message.topic].append(message)
+        self.rows += 1
+        self._bytes += len(message.body)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to flush, however recent the messages are."""
+        return self.rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES
+
+    def flush(self) -> None:
+        """Store what was added.
+
+        Raises:
+            WarehouseAwayError: some of it may not be stored; add it again, twice stored counts once.
+            ContractBrokenError: see there.
+        """
+        self._dead = 0
+        for topic, messages in self._pending.items():
+            if messages:
+                self._insert(topic, self._checked(topic, messages))
+                messages.clear()
+        self.rows = self._bytes = 0
+
+    def _checked(self, topic: str, messages: list[Message]) -> Sequence[Message]:
+        """Return the messages that keep the contract; set the others aside."""
+        decoder = self._decoders[topic]
+        try:
+            if len(decoder.decode_lines(_block(messages))) == len(messages):
+                return messages
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        fine = []
+        for message in messages:
+            try:
+                decoder.decode(message.body)
+                fine.append(message)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self._bury(message, f"breaks the contract: {error}")
+        return fine
+
+    def _insert(self, topic: str, messages: Sequence[Message]) -> None:
+        if not messages:
+            return
+        try:
+            self._client.raw_insert(
+                f"landing_{topic}",
+                insert_block=_block(messages),
+                fmt="JSONEachRow",
+                settings=clickhouse.INSERT_SETTINGS,
+            )
+        except DatabaseError as error:
+            if error.code not in ABOUT_DATA:
+                raise WarehouseAwayError(str(error)) from error
+            if len(messages) == 1:
+                self._bury(messages[0], f"refused by ClickHouse: {error}")
+                return
+            middle = len(messages) // 2
+            self._insert(topic, messages[:middle])
+            self._insert(topic, messages[middle:])
+        except (ClickHouseError, HTTPError, OSError) as error:
+            raise WarehouseAwayError(str(error)) from error
+
+    def _bury(self, message: Message, reason: str) -> None:
+        self._dead += 1
+        if self._dead > DEAD_LETTERS_MAX:
+            raise ContractBrokenError(
+                f"More than {DEAD_LETTERS_MAX} messages of one batch cannot be stored; last: {reason}"
+            )
+        self._set_aside(message, reason)
+
+
+def _block(messages: Sequence[Message]) -> bytes:
+    return b"\n".join([message.body for message in messages])

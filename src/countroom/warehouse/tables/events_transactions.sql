@@ -1,0 +1,78 @@
+-- One row per transaction: its latest version, once merged or read with FINAL.
+-- event_time is created_at and never changes, so all versions of a row meet in one partition
+-- and under one key. Whatever counts money reads with FINAL.
+CREATE TABLE IF NOT EXISTS events_transactions (
+    event_time        DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    user_id           UUID,
+    wallet_type       LowCardinality(String),
+    transaction_type  LowCardinality(String),
+    amount            Decimal(18, 2),
+    currency          FixedString(3),
+    provider          LowCardinality(String),              -- '' when there is none
+    metadata          JSON(max_dynamic_paths = 64),
+    -- Added: identity and version, without which nothing is exact,
+    transaction_id    UUID,
+    _version          UInt64,                               -- the change's position in PostgreSQL's log
+    _ingested_at      DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC') CODEC(Delta, ZSTD(1)),
+    -- and what a transaction explains about itself.
+    status            LowCardinality(String),
+    fee               Decimal(18, 2),
+    processed_at      Nullable(DateTime64(6, 'UTC')),
+    wallet_account_id UUID,
+    external_id       String,
+    game_id           Nullable(UUID),
+    game_round_id     Nullable(UUID),
+    payment_id        Nullable(UUID),
+    INDEX processed_at_range processed_at TYPE minmax GRANULARITY 1,
+    INDEX ingested_at_range _ingested_at TYPE minmax GRANULARITY 1
+) ENGINE = ReplacingMergeTree(_version)
+PARTITION BY toYYYYMM(event_time)
+ORDER BY (toDate(event_time), transaction_type, wallet_type, currency, user_id, transaction_id);
+
+-- Messages land here as they are; the engine keeps nothing.
+CREATE TABLE IF NOT EXISTS landing_transactions (
+    id                UUID,
+    wallet_account_id UUID,
+    external_id       String,
+    amount            Decimal(18, 2),
+    fee               Decimal(18, 2),
+    type              LowCardinality(String),
+    status            LowCardinality(String),
+    metadata          String,
+    processed_at      Nullable(DateTime64(6, 'UTC')),
+    created_at        DateTime64(6, 'UTC'),
+    user_id           UUID,
+    wallet_type       LowCardinality(String),
+    currency          FixedString(3),
+    provider          LowCardinality(Nullable(String)),
+    game_id           Nullable(UUID),
+    game_round_id     Nullable(UUID),
+    payment_id        Nullable(UUID),
+    __op              LowCardinality(String),
+    __deleted         LowCardinality(String),
+    __lsn             UInt64,
+    __ts_us           UInt64
+) ENGINE = Null;
+
+-- Renames and casts; counts nothing.
+CREATE MATERIALIZED VIEW IF NOT EXISTS landing_transactions_to_events TO events_transactions AS
+SELECT created_at                         AS event_time,
+       user_id,
+       wallet_type,
+       type                               AS transaction_type,
+       amount,
+       currency,
+       ifNull(provider, '')               AS provider,
+       CAST(metadata, 'JSON(max_dynamic_paths = 64)') AS metadata,
+       id                                 AS transaction_id,
+       __lsn                              AS _version,
+       now64(6, 'UTC')                    AS _ingested_at,
+       status,
+       fee,
+       processed_at,
+       wallet_account_id,
+       external_id,
+       game_id,
+       game_round_id,
+       payment_id
+  FROM landing_transactions;

@@ -1,0 +1,79 @@
+"""What is committed arrives, once in effect (P6)."""
+
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from pipeline_rows import NOON, books, running_pipeline, until, warehouse
+
+from countroom.settings import Settings
+from countroom.warehouse import reconcile
+
+
+def test_rows_of_before_and_after_the_slot_arrive_with_every_value(settings: Settings) -> None:
+    strange = {"note": 'quo"te \\ back\nline \u2028 ☃ \U0001f3b0', "a.b": 1, "a": {"b": [1.5, None]}}
+    with books(settings) as book:
+        user = book.player()
+        before = book.move(user, "deposit", "10.50", at=datetime(2026, 3, 10, 23, 59, 59, 999999, tzinfo=UTC))
+        book.round(user, "1.00", "0.00")
+        with running_pipeline(settings):
+            book.wait_for_copy(settings)
+            after = book.move(user, "bet", "0.01", metadata=strange, external_id='provider:"☃"')
+            pending = book.move(user, "withdrawal", "9999999999999999.99", status="pending")
+            book.wait_until_arrived()
+        with warehouse(settings) as client:
+            rows = {
+                row["transaction_id"]: row
+                for row in client.query("SELECT * FROM events_transactions FINAL").named_results()
+            }
+            assert rows.keys() == {before, after, pending}
+            assert rows[before]["amount"] == Decimal("10.50")
+            assert rows[before]["event_time"] == datetime(2026, 3, 10, 23, 59, 59, 999999, tzinfo=UTC)
+            assert rows[after]["external_id"] == 'provider:"☃"'
+            assert rows[after]["event_time"] == rows[after]["processed_at"] == NOON
+            assert rows[after]["metadata"]["note"] == strange["note"]
+            assert rows[pending]["processed_at"] is None
+            assert rows[pending]["amount"] == Decimal("9999999999999999.99")
+            assert client.query("SELECT count(), sum(bet_amount) FROM events_game_rounds FINAL").first_row == (1, 1)
+            assert client.query("SELECT user_id, country FROM players FINAL").result_rows == [(user, "MT")]
+
+
+def test_an_update_replaces_and_a_second_pipeline_waits(settings: Settings) -> None:
+    with books(settings) as book, running_pipeline(settings), running_pipeline(settings):
+        user = book.player()
+        bet = book.move(user, "bet", "5.00")
+        book.cancel(bet)
+        book.wait_for_copy(settings)
+        book.wait_until_arrived()
+        with warehouse(settings) as client:
+            assert client.query("SELECT status, amount FROM events_transactions FINAL").result_rows == [
+                ("cancelled", Decimal("5.00"))
+            ]
+
+
+def test_a_lone_commit_is_visible_soon_and_an_idle_log_is_not_held(settings: Settings) -> None:
+    with books(settings) as book, running_pipeline(settings), warehouse(settings) as client:
+        user = book.player()
+        book.wait_for_copy(settings)
+        book.wait_until_arrived()
+        bet = book.move(user, "bet", "5.00")
+        begun = time.monotonic()
+        until(
+            lambda: bool(client.query(f"SELECT 1 FROM events_transactions WHERE transaction_id = '{bet}'").result_rows)
+        )
+        assert time.monotonic() - begun < 5
+        # Log that concerns nobody here must be let go of without any change of ours.
+        book.ask("CREATE TABLE elsewhere AS SELECT generate_series(1, 20000)")
+        lsn = book.ask("SELECT pg_current_wal_lsn()")[0][0]
+        until(lambda: book.ask("SELECT bool_and(confirmed_flush_lsn >= %s) FROM pg_replication_slots WHERE database ="
+                               " current_database()", (lsn,))[0][0])  # fmt: skip
+
+
+def test_the_proof_holds_over_what_arrived(settings: Settings) -> None:
+    with books(settings) as book, running_pipeline(settings):
+        user = book.player()
+        book.move_many(user, 100)
+        proof = reconcile.compare(settings)
+    assert proof.violations == ()
+    assert proof.holds
+    assert proof.compared == 101
