@@ -1,16 +1,28 @@
 """The live stores hold what the specification says: specification.toml against each of them."""
 
+import asyncio
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 from clickhouse_connect.driver.client import Client
+from litestar.testing import AsyncTestClient
+from redis.asyncio import Redis
 
-from countroom import clickhouse
+from countroom import clickhouse, clock
+from countroom import redis as redis_tap
+from countroom.postgres import Database
+from countroom.settings import Settings
+from countroom.wallet.balances import BalanceCache
+from countroom.wallet.commands import Command, Deposit
+from countroom.wallet.service import Batcher
 from countroom.warehouse import schema as warehouse_schema
+from countroom.web.app import create_app
 
 SPECIFICATION: dict[str, Any] = tomllib.loads(Path(__file__).with_name("specification.toml").read_text())
 
@@ -104,8 +116,12 @@ def differences_in_clickhouse(client: Client) -> list[str]:
 
 def keys_outside_the_families(keys: list[str]) -> list[str]:
     """Return the keys that belong to no family of the specification."""
-    families = [re.escape(family.split("{")[0]) + r"\S+" for family in SPECIFICATION["redis"]]
-    return [key for key in keys if not any(re.fullmatch(family, key) for family in families)]
+    return [key for key in keys if not any(_belongs(key, family) for family in SPECIFICATION["redis"])]
+
+
+def _belongs(key: str, family: str) -> bool:
+    beginning = family.partition("{")[0]
+    return key.startswith(beginning) and len(key) > len(beginning)
 
 
 async def test_postgresql_is_what_the_specification_says(database_url: str) -> None:
@@ -150,3 +166,49 @@ def test_clickhouse_is_what_the_specification_says_and_a_renamed_column_is_notic
         assert differences_in_clickhouse(client) == ["daily_kpi.active_users is missing"]
     finally:
         client.close()
+
+
+async def test_redis_holds_the_families_of_the_specification_and_no_other(settings: Settings) -> None:
+    user_id = await _register_and_sign_in(settings)
+    await _move_money(settings, user_id)
+    assert settings.redis_url
+    async with redis_tap.connect(settings.redis_url) as redis:
+        keys = [str(key) for key in await redis.keys()]
+        lives = [await redis.ttl(key) for key in keys]
+
+    assert keys_outside_the_families(keys) == []
+    assert {family for family in SPECIFICATION["redis"] if not any(_belongs(key, family) for key in keys)} == set()
+    assert all(seconds > 0 for seconds in lives)
+    assert keys_outside_the_families(["sessions:1"]) == ["sessions:1"]
+
+
+async def _register_and_sign_in(settings: Settings) -> UUID:
+    who = {"email": "ada@example.com", "password": "a long enough passphrase"}
+    async with AsyncTestClient(create_app(settings)) as client:
+        opened = await client.post(
+            "/api/v1/players", json={**who, "country": "MT", "birth_date": "1990-12-10", "currency": "EUR"}
+        )
+        assert opened.status_code == 201, opened.text
+        signed_in = await client.post("/api/v1/sign-in", json=who)
+        assert signed_in.status_code == 200, signed_in.text
+        return UUID(opened.json()["id"])
+
+
+async def _move_money(settings: Settings, user_id: UUID) -> None:
+    assert settings.database_url
+    assert settings.redis_url
+    redis = redis_tap.connect(settings.redis_url)
+    database = await Database.connect(settings.database_url)
+    try:
+        async with redis, BalanceCache(redis) as cache, Batcher(database, on_change=cache.changed) as batcher:
+            deposit = Deposit(key="specification-1", amount=Decimal("12.50"), payment_id=clock.new_id())
+            await batcher.submit(Command("test", user_id, "EUR", (deposit,)))
+            async with asyncio.timeout(10):
+                await _until_cached(redis)
+    finally:
+        await database.close()
+
+
+async def _until_cached(redis: Redis) -> None:
+    while not await redis.keys("wallet:balance:*"):  # noqa: ASYNC110 - written in the background, by somebody else
+        await asyncio.sleep(0.01)
