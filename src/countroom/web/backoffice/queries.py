@@ -1,0 +1,76 @@
+"""What the pages read from PostgreSQL: one function a statement."""
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from countroom.postgres import Database
+from countroom.web.backoffice.views import ProofRow, RoundRow
+
+
+async def latest_proofs(database: Database, promises: Sequence[str]) -> list[ProofRow]:
+    """Return the newest proof of each promise that has one."""
+    rows = await database.fetch(
+        """
+        SELECT newest.promise, newest.holds, newest.compared, newest.violations, newest.checked_at
+          FROM unnest($1::text[]) AS wanted (promise)
+         CROSS JOIN LATERAL (SELECT promise, holds, compared, violations, checked_at
+                               FROM proofs
+                              WHERE promise = wanted.promise
+                              ORDER BY checked_at DESC
+                              LIMIT 1) AS newest
+        """,
+        promises,
+    )
+    return [
+        ProofRow(
+            promise=row["promise"],
+            holds=row["holds"],
+            compared=row["compared"],
+            violations=msgspec.json.decode(row["violations"], type=list[str]),
+            checked_at=row["checked_at"],
+        )
+        for row in rows
+    ]
+
+
+async def last_rounds(database: Database, count: int) -> list[RoundRow]:
+    """Return the rounds that began last, newest first: ids are UUIDv7, so their order is time's."""
+    rows = await database.fetch(
+        """
+        SELECT game_rounds.id, game_rounds.opened_at, game_rounds.user_id, games.title AS game, game_rounds.currency,
+               game_rounds.bet_amount, game_rounds.win_amount, game_rounds.status
+          FROM game_rounds
+          LEFT JOIN games ON games.id = game_rounds.game_id
+         ORDER BY game_rounds.id DESC
+         LIMIT $1
+        """,
+        count,
+    )
+    return [RoundRow(**{**row, "game": row["game"] or "unknown game"}) for row in rows]
+
+
+async def count_open_sessions(database: Database, since: UUID) -> int:
+    """Return how many game sessions are open, of those whose id (a UUIDv7) is not before ``since``."""
+    row = await database.fetchrow(
+        "SELECT count(*) AS open FROM game_sessions WHERE id >= $1 AND status = 'open'", since
+    )
+    return int(row["open"]) if row else 0
+
+
+async def rates(database: Database, reporting_currency: str, day: date) -> dict[str, Decimal]:
+    """Return what one unit of each currency is worth in the reporting currency: the last rate up to that day."""
+    rows = await database.fetch(
+        """
+        SELECT DISTINCT ON (currency) currency, rate
+          FROM exchange_rates
+         WHERE reporting_currency = $1 AND day <= $2
+         ORDER BY currency, day DESC
+        """,
+        reporting_currency,
+        day,
+    )
+    return {**{row["currency"]: row["rate"] for row in rows}, reporting_currency: Decimal(1)}
