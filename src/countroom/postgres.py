@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection on which statements can be run."""
-Transaction = Connection
+Transaction: TypeAlias = Connection
 """A connection inside an open transaction: what a room's functions receive, and cannot open."""
 
 _open_transactions: ContextVar[int] = ContextVar("open_transactions", default=0)
@@ -24,15 +24,25 @@ def transaction_is_open() -> bool:
 class Database:
     """A pool of connections, and the one way to open a transaction."""
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self.pool = pool
 
     @classmethod
-    async def connect(cls, url: str, *, size_max: int = 10) -> Self:
-        """Open a pool. Connections are made as they are needed, ``size_max`` at most."""
-        pool = await asyncpg.create_pool(
-            url, min_size=1, max_size=size_max, server_settings={"timezone": "UTC", "jit": "off"}
-        )
+    async def connect(cls, url: str, *, size_max: int = 10, point_reads_only: bool = False) -> Self:
+        """Open a pool. Connections are made as they are needed, ``size_max`` at most.
+
+        With ``point_reads_only`` the planner is told that every statement names its rows by key:
+        a plan made while a table was small must not scan it when it has grown.
+        """
+        settings = {"timezone": "UTC", "jit": "off", "application_name": "countroom"}
+        if point_reads_only:
+            settings |= {
+                "plan_cache_mode": "force_generic_plan",
+                "enable_seqscan": "off",
+                "enable_hashjoin": "off",
+                "enable_mergejoin": "off",
+            }
+        pool = await asyncpg.create_pool(url, min_size=1, max_size=size_max, server_settings=settings)
         return cls(pool)
 
     async def close(self) -> None:

@@ -97,7 +97,7 @@ async def insert_session(
     await tx.execute(
         """
         INSERT INTO game_sessions (id, user_id, game_id, provider_session_id, currency, token_hash)
-        VALUES ($1, $2, $3, $1::text, $4, $5)
+        VALUES ($1, $2, $3, $1::uuid::text, $4, $5)
         """,
         session_id, user_id, game_id, currency, token_hash,
     )  # fmt: skip

@@ -11,11 +11,21 @@ import msgspec
 
 from countroom import clock
 from countroom.games import keys, queries
-from countroom.games.catalog import Catalog
+from countroom.games.catalog import Catalog, Provider
 from countroom.postgres import Database
 from countroom.refusal import Refusal
 
-__all__ = ["Catalog", "Game", "Launch", "ensure_game", "ensure_provider", "launch", "list_games"]
+__all__ = [
+    "Catalog",
+    "Game",
+    "Launch",
+    "Provider",
+    "ensure_game",
+    "ensure_provider",
+    "game_of_round",
+    "launch",
+    "list_games",
+]
 
 
 class UnknownGame(Refusal):
@@ -147,3 +157,9 @@ async def ensure_game(
     if game_id is None:
         raise UnknownGame(f"There is no provider with the code {provider_code!r}.", field="provider_code")
     return game_id
+
+
+async def game_of_round(database: Database, provider: Provider, *, user_id: UUID, round_key: str) -> UUID | None:
+    """Find in which of a provider's games a player's round is; its round ids are unique within a game only."""
+    async with database.connection() as connection:
+        return await queries.game_of_round(connection, list(provider.games.values()), user_id, round_key)

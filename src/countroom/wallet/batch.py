@@ -18,7 +18,7 @@ whichever process they arrive.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 import asyncpg
@@ -103,11 +103,13 @@ async def post_alone(database: Database, commands: Sequence[Command]) -> tuple[l
 class Batcher:
     """Collects commands and applies them together. One in each process; several never deadlock."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, on_change: Callable[[Sequence[Wallet]], None] = lambda _wallets: None
+    ) -> None:
         self.database = database
+        self.on_change = on_change
+        """Hears, after each commit, which wallets it changed; must return at once."""
         self.waiting: deque[tuple[Command, asyncio.Future[Outcome]]] = deque()
-        self.changed: dict[object, Wallet] = {}
-        """Wallets changed since whoever caches balances last emptied this; the newest of each."""
         self._wake = asyncio.Event()
         self._lanes: list[asyncio.Task[None]] = []
         self._closing = False
@@ -157,8 +159,7 @@ class Batcher:
                 _log.warning("a pass failed", commands=len(taken), error=repr(error))
                 outcomes, wallets = [Overloaded("The wallet cannot be reached; try again.") for _ in taken], []
                 await asyncio.sleep(0.05)  # a database that is away must not make this loop spin
-            for wallet in wallets:
-                self.changed[wallet.id] = wallet
+            self.on_change(wallets)
             for (_, future), outcome in zip(taken, outcomes, strict=True):
                 if not future.done():  # its caller may have gone
                     future.set_result(outcome)

@@ -1,0 +1,83 @@
+"""Balances in Redis: `wallet:balance:{walletId}`, written after the commit that made them.
+
+PostgreSQL is the truth and is what money decisions read. An older sequence never overwrites a
+newer one, whoever writes last; Redis being away or slow costs nothing but the cache.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Self
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from countroom.redis import BALANCE_SECONDS, balance_key
+from countroom.wallet.state import Wallet
+
+PENDING_MAX: Final = 50_000
+"""Wallets that may wait for a Redis that is away; beyond, they are forgotten: their keys expire."""
+RETRY_SECONDS: Final = 1.0
+
+_SET_IF_NEWER: Final = """
+local kept = redis.call('GET', KEYS[1])
+if kept and tonumber(string.match(kept, '^%d+')) > tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'EX', ARGV[3])
+return 1
+"""
+
+_log = structlog.get_logger()
+
+
+class BalanceCache:
+    """Writes changed balances in the background, the newest of each wallet."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._script = redis.register_script(_SET_IF_NEWER)
+        self._redis = redis
+        self._pending: dict[UUID, tuple[int, str]] = {}
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start writing."""
+        self._writer = asyncio.create_task(self._write_for_ever())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop writing; what is pending is forgotten."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+
+    def changed(self, wallets: Iterable[Wallet]) -> None:
+        """Remember wallets whose new balance was just committed; returns at once."""
+        if len(self._pending) > PENDING_MAX:
+            self._pending.clear()
+        for wallet in wallets:
+            known = self._pending.get(wallet.id)
+            if known is None or known[0] < wallet.sequence:
+                self._pending[wallet.id] = (wallet.sequence, str(wallet.balance))
+        self._wake.set()
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            taken, self._pending = self._pending, {}
+            try:
+                await self._write(taken)
+            except (RedisError, OSError) as error:
+                _log.warning("balances could not be cached", wallets=len(taken), error=repr(error))
+                self._pending = taken | self._pending
+                self._wake.set()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _write(self, wallets: dict[UUID, tuple[int, str]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for wallet_id, (sequence, balance) in wallets.items():
+            await self._script(
+                keys=[balance_key(wallet_id)], args=[sequence, balance, BALANCE_SECONDS], client=pipeline
+            )
+        await pipeline.execute()

@@ -1,0 +1,143 @@
+"""The web application: what it holds open, its addresses, and how it says no."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from clickhouse_connect.driver.asyncclient import AsyncClient
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+from litestar import Litestar, asgi
+from litestar.exceptions import HTTPException
+from litestar.handlers import ASGIRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import ScalarRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import Receive, Scope, Send
+
+from countroom import __version__, clickhouse
+from countroom import redis as redis_tap
+from countroom.games.service import Catalog
+from countroom.postgres import Database
+from countroom.refusal import Refusal
+from countroom.settings import Settings
+from countroom.wallet.balances import BalanceCache
+from countroom.wallet.batch import LANES
+from countroom.wallet.service import Batcher
+from countroom.web import backoffice, operations, problems
+from countroom.web.api import games, payments, players, staff
+from countroom.web.callbacks import Callbacks, Wallet
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+"""Of a request to our own API; providers' callbacks have their protocol's cap."""
+
+
+class WarehouseUnavailable(Refusal):
+    """The warehouse cannot be reached; figures come back when it does."""
+
+    kind = "unavailable"
+    code = "warehouse_unavailable"
+
+
+class Warehouse:
+    """The ClickHouse client, opened when it is first needed and again after it was lost."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: AsyncClient | None = None
+
+    async def __call__(self) -> AsyncClient:
+        """Return the client.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse does not answer.
+        """
+        try:
+            if self._client is None:
+                self._client = await clickhouse.connect_async(self._url)
+        except (ClickHouseError, OSError) as error:
+            raise WarehouseUnavailable from error
+        return self._client
+
+    async def close(self) -> None:
+        """Close the client if there is one."""
+        if self._client is not None:
+            await self._client.close()
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Wire the application. The settings must name every store and secret."""
+    assert settings.database_url
+    assert settings.redis_url
+    assert settings.clickhouse_url
+    assert settings.secret_key
+    return Litestar(
+        route_handlers=[
+            *operations.route_handlers,
+            *players.route_handlers,
+            *payments.route_handlers,
+            *games.route_handlers,
+            *staff.route_handlers,
+            *backoffice.route_handlers,
+            _callbacks(),
+        ],
+        lifespan=[_lifespan(settings)],
+        exception_handlers={
+            Refusal: problems.on_refusal,
+            HTTPException: problems.on_http_exception,
+            Exception: problems.on_fault,
+        },
+        request_max_body_size=BODY_BYTES_MAX,
+        openapi_config=OpenAPIConfig(
+            title="Countroom",
+            version=__version__,
+            description="Players, wallets, payments, games and figures of a licensed online casino. "
+            "Refusals are application/problem+json with a stable code.",
+            path="/api",
+            render_plugins=[ScalarRenderPlugin(path="/docs")],
+            components=Components(
+                security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer", description="From a sign-in.")}
+            ),
+        ),
+        debug=False,
+        logging_config=None,
+    )
+
+
+def _callbacks() -> ASGIRouteHandler:
+    @asgi("/providers", is_mount=True, copy_scope=False)
+    async def callbacks(scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["app"].state.callbacks(scope, receive, send)
+
+    return callbacks
+
+
+def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        assert settings.database_url
+        assert settings.redis_url
+        assert settings.clickhouse_url
+        assert settings.secret_key
+        async with contextlib.AsyncExitStack() as stack:
+            database = await Database.connect(settings.database_url)
+            stack.push_async_callback(database.close)
+            write_path = await Database.connect(settings.database_url, size_max=LANES, point_reads_only=True)
+            stack.push_async_callback(write_path.close)
+            redis = redis_tap.connect(settings.redis_url)
+            stack.push_async_callback(redis.aclose)
+            warehouse = Warehouse(settings.clickhouse_url)
+            stack.push_async_callback(warehouse.close)
+            catalog = await stack.enter_async_context(Catalog(database, settings.secret_key))
+            cache = await stack.enter_async_context(BalanceCache(redis))
+            batcher = await stack.enter_async_context(Batcher(write_path, on_change=cache.changed))
+            app.state.update(
+                settings=settings,
+                database=database,
+                redis=redis,
+                warehouse=warehouse,
+                catalog=catalog,
+                callbacks=Callbacks(catalog, Wallet(database, batcher)),
+            )
+            yield
+
+    return lifespan

@@ -1,0 +1,124 @@
+"""A casino in a test: players with money, a game to play, and the books at the end."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from uuid import UUID
+
+from countroom import clock
+from countroom.games import service as games
+from countroom.money import Money
+from countroom.postgres import Database, Transaction
+from countroom.wallet import books, service
+from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Reverse, Win
+
+SECRET_KEY = "a test's secret key"
+PROVIDER_KEY = "the sandbox provider's key"
+
+
+@dataclass
+class Player:
+    casino: "Casino"
+    id: UUID
+    currency: str
+    session_id: UUID
+
+    def command(self, *operations: Operation, round_key: str = "r1", close: bool = False) -> Command:
+        play = Play(self.casino.game_id, round_key, self.session_id, close)
+        return Command("sandbox", self.id, self.currency, operations, play)
+
+    async def apply(self, *operations: Operation, round_key: str = "r1", close: bool = False) -> Answer:
+        return await self.casino.batcher.submit(self.command(*operations, round_key=round_key, close=close))
+
+    async def bet(self, amount: str, key: str, round_key: str = "r1") -> Answer:
+        return await self.apply(Bet(key, Decimal(amount)), round_key=round_key)
+
+    async def win(self, amount: str, key: str, round_key: str = "r1") -> Answer:
+        return await self.apply(Win(key, Decimal(amount)), round_key=round_key)
+
+    async def reverse(self, target: str, key: str, round_key: str = "r1") -> Answer:
+        return await self.apply(Reverse(key, target), round_key=round_key)
+
+    async def balance(self, wallet_type: str = "main") -> Decimal:
+        wallets = await service.wallets_of(self.casino.database, self.id)
+        return next(w.balance for w in wallets if w.type == wallet_type and w.currency == self.currency)
+
+
+@dataclass
+class Casino:
+    database: Database
+    batcher: service.Batcher
+    game_id: UUID
+    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    async def player(self, *, main: str = "0", bonus: str = "0", currency: str = "EUR") -> Player:
+        number = next(self.numbers)
+        user_id = clock.new_id()
+        async with self.database.transaction() as tx:
+            await tx.execute(
+                "INSERT INTO users (id, email, country) VALUES ($1, $2, 'MT')", user_id, f"p{number}@example.test"
+            )
+            await service.open_wallets(tx, user_id, currency)
+            if Decimal(main):
+                await service.post_deposit(
+                    tx,
+                    user_id=user_id,
+                    money=Money.parse(main, currency),
+                    external_id=f"test:{user_id}",
+                    payment_id=clock.new_id(),
+                    provider="test",
+                )
+            if Decimal(bonus):
+                await _grant(tx, user_id, currency, Decimal(bonus))
+        launched = await games.launch(self.database, user_id=user_id, slug="lucky-sevens", currency=currency)
+        return Player(self, user_id, currency, launched.session_id)
+
+    async def check_books(self) -> None:
+        for proof in await books.prove(self.database):
+            assert proof.holds, proof
+
+
+async def _grant(tx: Transaction, user_id: UUID, currency: str, amount: Decimal) -> None:
+    """Bonus money, journalled by hand: granting it is a later issue's."""
+    transaction_id = clock.new_id()
+    wallet_id = await tx.fetchval(
+        "UPDATE wallet_accounts SET balance = $3, sequence = 1 WHERE user_id = $1 AND currency = $2 AND type = 'bonus' "
+        "RETURNING id",
+        user_id, currency, amount,
+    )  # fmt: skip
+    await tx.execute(
+        "INSERT INTO transactions (id, wallet_account_id, external_id, amount, type, status, user_id, wallet_type, "
+        "currency, request_hash) VALUES ($1, $2, $3, $4, 'bonus', 'success', $5, 'bonus', $6, sha256(''))",
+        transaction_id, wallet_id, f"test:bonus:{user_id}", amount, user_id, currency,
+    )  # fmt: skip
+    await tx.execute("INSERT INTO wallet_entries VALUES ($1, 1, $2, $3, $3)", wallet_id, transaction_id, amount)
+
+
+@asynccontextmanager
+async def open_casino(database_url: str) -> AsyncIterator[Casino]:
+    database = await Database.connect(database_url, size_max=5)
+    try:
+        await games.ensure_provider(
+            database,
+            code="sandbox",
+            title="Sandbox",
+            dialect="softswiss-v2",
+            launch_url="http://127.0.0.1:9/launch",
+            signing_keys=[PROVIDER_KEY],
+            secret_key=SECRET_KEY,
+        )
+        game_id = await games.ensure_game(
+            database,
+            provider_code="sandbox",
+            slug="lucky-sevens",
+            title="Lucky Sevens",
+            volatility="low",
+            genre="slots",
+        )
+        async with service.Batcher(database) as batcher:
+            yield Casino(database, batcher, game_id)
+    finally:
+        await asyncio.wait_for(database.close(), 10)
