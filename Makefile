@@ -26,7 +26,7 @@ lint: ## Linters, types and import contracts alone
 
 torture: ## Kill every process at random for minutes, and prove the books after each time
 	@requirements/install test
-	@KILLS=$(or $(KILLS),40) $(BIN)/python -m pytest -p tests.no_skips tests/torture --timeout 3600 $(ARGS)
+	@KILLS=$(or $(KILLS),40) $(BIN)/python -m pytest -p tests.no_skips tests/torture -o log_cli=true -o log_cli_level=INFO $(ARGS)
 
 requirements: ## Resolve the requirement files anew (UPGRADE=1 takes newer versions)
 	@requirements/install test
