@@ -74,12 +74,12 @@ class Webhook:
 class Store:
     """The file. Statements take well under a millisecond, so they run where they are called."""
 
-    def __init__(self, connection: sqlite3.Connection, *, intents_max: int = INTENTS_MAX) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, intents_max: int) -> None:
         self._connection = connection
         self._intents_max = intents_max
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, intents_max: int = INTENTS_MAX) -> Self:
         """Open the file, and make it when it is not there; only its owner may read it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -87,7 +87,7 @@ class Store:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.executescript(_TABLES)
-        return cls(connection)
+        return cls(connection, intents_max=intents_max)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,281 @@
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import beexar
+import httpx
+import pytest
+from beexar.asgi import asgi_app
+from sandbox_process import PROVIDER_KEY, served
+
+from countroom.demo import callbacks
+from countroom.demo.callbacks import WalletClient
+from countroom.demo.provider import Provider
+from countroom.demo.rounds import Owed
+
+SEAT = {"session_id": "s-1", "account_id": "player-1", "game_id": "count-room-classic", "currency": "EUR"}
+
+
+class Ledger:
+    """A casino's wallet of one player behind beexar's server, which verifies and parses every call."""
+
+    def __init__(self) -> None:
+        self.money = Decimal("100.00")
+        self.calls: list[tuple[str, Any]] = []
+        self.bodies: list[bytes] = []
+        self.answers: dict[str, Any] = {}
+        self.dead: set[str] = set()
+        self.charged: dict[str, Decimal] = {}
+
+    def _heard(self, name: str, request: Any, context: beexar.RequestContext) -> None:
+        assert beexar.verify(context.raw_body, context.headers["x-request-sign"], PROVIDER_KEY)
+        assert request.account_id == "player-1"
+        self.calls.append((name, request))
+        self.bodies.append(context.raw_body)
+
+    def _balance(self) -> beexar.Money:
+        return beexar.Money.parse(str(self.money))
+
+    def balance(self, request: beexar.BalanceRequest, context: beexar.RequestContext) -> beexar.BalanceResult:
+        self._heard("balance", request, context)
+        return beexar.BalanceResult(self._balance())
+
+    def bet_win(self, request: beexar.BetWinRequest, context: beexar.RequestContext) -> beexar.BetWinResult:
+        self._heard("betwin", request, context)
+        key = request.transactions[0].id_provider
+        if key in self.dead:
+            raise beexar.WalletError.already_rolled_back()
+        if key not in self.answers:
+            for transaction in request.transactions:
+                amount = Decimal(str(transaction.amount)) * (-1 if transaction.type == "bet" else 1)
+                if self.money + amount < 0:
+                    raise beexar.WalletError.insufficient_funds(self._balance())
+                self.money += amount
+                self.charged[transaction.id_provider] = amount
+            done = [beexar.BetWinTransactionResult(item.id_provider, "our-id") for item in request.transactions]
+            self.answers[key] = beexar.BetWinResult("our-round", self._balance(), done)
+        result: beexar.BetWinResult = self.answers[key]
+        return result
+
+    def rollback(self, request: beexar.RollbackRequest, context: beexar.RequestContext) -> beexar.RollbackResult:
+        self._heard("rollback", request, context)
+        item = request.transactions[0]
+        self.dead.add(item.original_id_provider)
+        moved = self.charged.pop(item.original_id_provider, None)
+        self.money -= moved or 0
+        if item.id_provider not in self.answers:
+            self.answers[item.id_provider] = "" if moved is None else "our-id"
+        done = [beexar.RollbackTransactionResult(item.id_provider, self.answers[item.id_provider])]
+        return beexar.RollbackResult(self._balance(), "our-round", done)
+
+    def finish(self, request: beexar.FinishRequest, context: beexar.RequestContext) -> beexar.FinishResult:
+        self._heard("finish", request, context)
+        return beexar.FinishResult(self._balance())
+
+
+class Table:
+    """The provider, the casino it calls, and the casino's ledger."""
+
+    def __init__(self, ledger: Ledger, owed: Owed, client: httpx.AsyncClient) -> None:
+        self.ledger = ledger
+        self.owed = owed
+        self.client = client
+
+    async def spin(self, **wanted: Any) -> dict[str, Any]:
+        answer = await self.client.post("/spin", json={**SEAT, "stake": "1.00", **wanted})
+        played: dict[str, Any] = answer.json()
+        assert answer.status_code == 200, played
+        return played
+
+    @property
+    def routes(self) -> list[str]:
+        return [name for name, _ in self.ledger.calls]
+
+
+class Moody:
+    """Answers 500 so often before it lets a call through; with ``after``, only once the casino has done it."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.failures = 0
+        self.heard = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.heard += 1
+        if self.failures == 0:
+            await self.inner(scope, receive, send)
+            return
+        self.failures -= 1
+
+        async def swallow(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "status": 500}
+            await send(message)
+
+        await self.inner(scope, receive, swallow)
+
+
+@asynccontextmanager
+async def table(seed: int = 1) -> AsyncIterator[tuple[Table, Moody]]:
+    ledger = Ledger()
+    casino = Moody(asgi_app(beexar.WalletServer(ledger, PROVIDER_KEY)))
+    async with served(casino) as address, httpx.AsyncClient(trust_env=False) as outward:
+        wallet = WalletClient(f"{address}/providers/sandbox", PROVIDER_KEY, outward)
+        owed = Owed(wallet)
+        provider = Provider(wallet, owed, chance=random.Random(seed))  # noqa: S311 - a fixed seed
+        transport = httpx.ASGITransport(provider.application())
+        async with httpx.AsyncClient(transport=transport, base_url="http://provider") as client:
+            yield Table(ledger, owed, client), casino
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "BACKOFF_SECONDS", 0.001)
+
+
+async def test_each_way_of_telling_a_round_is_understood_by_beexar_and_adds_up() -> None:
+    async with table() as (playing, _):
+        for story in ("plain", "win_apart", "finish_apart", "bet_reversed", "reversed_unseen"):
+            for repeat in (False, True):
+                for _ in range(6):
+                    before = playing.ledger.money
+                    played = await playing.spin(story=story, repeat=repeat)
+                    assert played["surprises"] == []
+                    assert played["refused"] is None
+                    assert played["closed"]
+                    stake = Decimal(0) if played["reversed"] else Decimal(played["stake"])
+                    assert playing.ledger.money == before - stake + Decimal(played["win"])
+                    assert Decimal(played["balance"]) == playing.ledger.money
+
+        assert set(playing.routes) == {"betwin", "rollback", "finish"}
+
+
+async def test_a_repeat_is_the_same_bytes() -> None:
+    async with table() as (playing, _):
+        await playing.spin(story="plain", repeat=True)
+
+        assert len(playing.ledger.bodies) == 2
+        assert playing.ledger.bodies[0] == playing.ledger.bodies[1]
+
+
+async def test_the_reversal_of_an_unseen_bet_comes_before_the_bet() -> None:
+    async with table() as (playing, _):
+        played = await playing.spin(story="reversed_unseen")
+
+        (_, reversal), (_, bet) = playing.ledger.calls
+        assert reversal.transactions[0].original_id_provider == bet.transactions[0].id_provider
+        assert reversal.round_id_provider == bet.round_id == played["round_id"]
+        assert played["calls"][1]["api_code"] == "409"
+
+
+async def test_two_reversals_of_one_bet_have_different_ids() -> None:
+    async with table() as (playing, _):
+        await playing.spin(story="bet_reversed")
+
+        reversals = [request.transactions[0] for name, request in playing.ledger.calls if name == "rollback"]
+        assert len({item.id_provider for item in reversals}) == 2
+        assert len({item.original_id_provider for item in reversals}) == 1
+        assert playing.ledger.money == Decimal("100.00")
+
+
+async def test_a_win_can_come_later_and_only_once() -> None:
+    async with table() as (playing, _):
+        started = await playing.spin(story="win_later")
+        assert (started["closed"], started["win"], started["symbols"]) == (False, "0", [])
+        path = f"/rounds/{started['round_id']}/settle"
+        settled = (await playing.client.post(path, json={"repeat": True})).json()
+        again = await playing.client.post(path, json={})
+
+        assert settled["closed"]
+        assert playing.ledger.money == Decimal("99.00") + Decimal(settled["win"])
+        assert again.status_code == 404
+
+
+async def test_a_call_without_a_good_answer_is_repeated_with_the_same_ids_and_charged_once() -> None:
+    async with table() as (playing, casino):
+        casino.failures = 2
+        played = await playing.spin(story="plain")
+
+        assert casino.heard == 3
+        assert played["calls"][0]["attempts"] == 3
+        assert len(set(playing.ledger.bodies)) == 1
+        assert playing.ledger.money == Decimal("100.00") - 1 + Decimal(played["win"])
+
+
+async def test_a_bet_that_was_never_answered_is_taken_back_once_the_casino_is_there_again() -> None:
+    async with table() as (playing, casino):
+        casino.failures = callbacks.ATTEMPTS["betwin"]
+        answer = await playing.client.post("/spin", json={**SEAT, "stake": "1.00", "story": "win_later"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_answer")
+        assert playing.ledger.money == Decimal("99.00")
+
+        await until_nothing_is_owed(playing.owed)
+
+        assert playing.routes[-1] == "rollback"
+        assert playing.ledger.money == Decimal("100.00")
+
+
+async def until_nothing_is_owed(owed: Owed) -> None:
+    paying = asyncio.create_task(owed.run())
+    async with asyncio.timeout(10):
+        while len(owed):  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)
+    paying.cancel()
+
+
+async def test_a_stake_above_the_balance_is_told_as_the_casino_told_it() -> None:
+    async with table() as (playing, _):
+        played = await playing.spin(stake="100.01")
+
+        assert played["refused"] == {"api_code": "100", "message": "insufficient funds"}
+        assert (played["win"], played["calls"][0]["http_status"]) == ("0", 400)
+
+
+async def test_an_answer_that_the_protocol_does_not_know_is_a_finding() -> None:
+    async with table() as (playing, casino):
+        casino.inner = _teapot
+        answer = await playing.client.post("/spin", json=SEAT)
+
+        assert (answer.status_code, answer.json()["error"]["code"]) == (502, "strange_answer")
+
+
+async def _teapot(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 418, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"stake": "0"}, {"stake": "1e3"}, {"stake": "-1"}, {"stake": "0.005"}, {"stake": "0.5", "currency": "JPY"},
+     {"stake": 1}, {"story": "unheard"}, {"game_id": "of-another"}],
+)  # fmt: skip
+async def test_a_spin_that_makes_no_sense_never_reaches_the_casino(changes: dict[str, Any]) -> None:
+    async with table() as (playing, _):
+        answer = await playing.client.post("/spin", json={**SEAT, **changes})
+
+        assert answer.status_code in {400, 404}
+        assert playing.ledger.calls == []
+
+
+async def test_another_sites_form_cannot_spin() -> None:
+    async with table() as (playing, _):
+        answer = await playing.client.post("/spin", content=b"{}", headers={"Content-Type": "text/plain"})
+
+        assert answer.status_code == 415
+
+
+async def test_the_game_page_shows_the_game_and_escapes_its_address() -> None:
+    async with table() as (playing, _):
+        query = {"session_id": "s", "account": '"><script>alert(1)</script>', "game": "rocket-run", "currency": "EUR"}
+        page = await playing.client.get("/launch", params=query)
+        incomplete = await playing.client.get("/launch", params={"game": "rocket-run"})
+        balance = await playing.client.post("/balance", json=SEAT)
+
+        assert "Rocket Run" in page.text
+        assert "returns 96%" in page.text
+        assert "<script>alert" not in page.text
+        assert incomplete.status_code == 400
+        assert balance.json() == {"balance": "100.00", "refused": None}
