@@ -52,6 +52,7 @@ class Casino:
     database: Database
     batcher: service.Batcher
     game_id: UUID
+    secret_key: str = SECRET_KEY
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def player(self, *, main: str = "0", bonus: str = "0", currency: str = "EUR") -> Player:

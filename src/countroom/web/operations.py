@@ -5,6 +5,7 @@ from typing import Any
 import clickhouse_connect.driver.exceptions as clickhouse_errors
 from litestar import MediaType, Response, get
 from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 
@@ -52,4 +53,4 @@ async def metrics() -> Response[bytes]:
     return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-route_handlers = [live, ready, metrics]
+route_handlers: list[HTTPRouteHandler] = [live, ready, metrics]

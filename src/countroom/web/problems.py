@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import structlog
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from countroom.refusal import Kind, Refusal
@@ -23,6 +23,8 @@ _TITLES: Final = {
     409: "Conflict", 413: "Too large", 429: "Too many requests", 500: "Internal error", 503: "Unavailable",
 }  # fmt: skip
 
+PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+
 _log = structlog.get_logger()
 
 
@@ -39,7 +41,7 @@ def problem(
     }
     if field is not None:
         content["field"] = field
-    return Response(content, status_code=status, headers=headers, media_type=MediaType.PROBLEM_JSON)
+    return Response(content, status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def on_refusal(_: Request[Any, Any, Any], refusal: Refusal) -> Response[dict[str, Any]]:

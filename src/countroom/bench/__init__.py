@@ -1,0 +1,9 @@
+"""Measurements on this machine, each against a named peer in the same run.
+
+Each prints a table and, as its last line, one JSON object. None of them is a test: machines are
+noisy, and only the ratio of two things measured side by side says anything.
+"""
+
+from countroom.bench.bet import bet
+
+__all__ = ["bet"]

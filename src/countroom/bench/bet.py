@@ -1,0 +1,236 @@
+"""Signed bets over HTTP against the same five writes row by row, on one PostgreSQL."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import asyncpg
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from countroom.demo.signatures import request_sign
+from countroom.embedded import process, stores
+from countroom.embedded.lifeline import Lifeline
+from countroom.embedded.postgres import find_binaries
+from countroom.games import service as games
+from countroom.postgres import Database
+from countroom.refusal import Refusal
+from countroom.schema import migrate
+from countroom.settings import Settings, load
+
+PLAYERS: Final = 10_000
+CONNECTIONS: Final = 128
+PGBENCH_CLIENTS: Final = 8
+CALLS_PER_SECOND_MAX: Final = 25_000
+"""So many calls are signed beforehand for each second; more than two cores could ask."""
+PROVIDER: Final = "bench"
+GAME: Final = "bench-game"
+_KEY: Final = "the benchmark's signing key"
+
+
+class ToolMissing(Refusal):
+    """A program that this measurement needs is not installed."""
+
+    kind = "unavailable"
+    code = "tool_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One measurement over HTTP."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+
+
+def bet(*, seconds: float, rounds: int, processes: int, console: Console) -> int:
+    """Measure, print the table and the JSON line; return the exit code.
+
+    Raises:
+        ToolMissing: wrk or pgbench is not there.
+    """
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        raise ToolMissing("This measurement sends its load with wrk: install it (Debian: apt-get install wrk).")
+    pgbench = find_binaries() / "pgbench"
+    if not pgbench.exists():
+        raise ToolMissing("This measurement compares with pgbench, which these PostgreSQL binaries lack.")
+    rows: list[tuple[float, Measured]] = []
+    with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, _casino(Path(folder), processes) as settings:
+        Path(folder).chmod(0o711)
+        for number in range(rounds):
+            console.print(f"round {number + 1} of {rounds}: pgbench, then wrk, {seconds:g} s each", style="dim")
+            yardstick = _pgbench(pgbench, settings, seconds)
+            rows.append((yardstick, _wrk(wrk, settings, Path(folder), seconds)))
+    return _report(rows, processes, console)
+
+
+def _report(rows: list[tuple[float, Measured]], processes: int, console: Console) -> int:
+    table = Table(title="Signed bets over HTTP against the same five writes row by row", box=None, pad_edge=False)
+    for title in ("round", "pgbench/s", "bets/s", "ratio", "p50 ms", "p99 ms", "errors"):
+        table.add_column(title, justify="right")
+    for number, (yardstick, m) in enumerate(rows, 1):
+        table.add_row(
+            str(number), f"{yardstick:,.0f}", f"{m.per_second:,.0f}", f"{m.per_second / yardstick:.2f}",
+            f"{m.p50_ms:.1f}", f"{m.p99_ms:.1f}", str(m.errors),
+        )  # fmt: skip
+    figures = {
+        "ratio": round(statistics.median(m.per_second / yardstick for yardstick, m in rows), 2),
+        "bets_per_s": round(statistics.median(m.per_second for _, m in rows)),
+        "pgbench_per_s": round(statistics.median(yardstick for yardstick, _ in rows)),
+        "p50_ms": round(statistics.median(m.p50_ms for _, m in rows), 1),
+        "p99_ms": round(statistics.median(m.p99_ms for _, m in rows), 1),
+        "errors": sum(m.errors for _, m in rows),
+        "web_processes": processes,
+        "rounds": len(rows),
+    }
+    table.add_row(
+        "median", f"{figures['pgbench_per_s']:,}", f"{figures['bets_per_s']:,}", str(figures["ratio"]),
+        str(figures["p50_ms"]), str(figures["p99_ms"]), str(figures["errors"]), style="bold",
+    )  # fmt: skip
+    console.print(table)
+    print(json.dumps(figures))  # noqa: T201 - the line that programs read
+    return 0 if figures["errors"] == 0 else 1
+
+
+@contextmanager
+def _casino(folder: Path, processes: int) -> Iterator[Settings]:
+    """Start a PostgreSQL and a Valkey of their own, fill them, and serve."""
+    folder.chmod(0o711)
+    # A warehouse is not part of what is measured: this address is never asked for anything.
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.endswith("_URL")},
+        "COUNTROOM_DATA": str(folder / "data"),
+        "COUNTROOM_PORT": str(process.keep_port(folder / "port")),
+        "COUNTROOM_WEB_PROCESSES": str(processes),
+        "CLICKHOUSE_URL": "http://127.0.0.1:9/none",
+    }
+    with stores.running(load(environment)) as settings, Lifeline() as lifeline:
+        assert settings.database_url
+        assert settings.redis_url
+        assert settings.secret_key
+        asyncio.run(_fill(settings.database_url, settings.secret_key))
+        addresses = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url}
+        log = folder / "web.log"
+        server = process.start(
+            [sys.executable, "-m", "countroom", "serve"],
+            log=log,
+            environment={**environment, **addresses, **lifeline.environment()},
+            folder=folder,
+            pass_fds=[lifeline.read_end],
+        )
+        try:
+            process.wait_until(lambda: _is_up(settings.port), server, name="The web process", log=log)
+            yield settings
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _is_up(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live", timeout=2) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's own number
+    except OSError:
+        return False
+
+
+async def _fill(database_url: str, secret_key: str) -> None:
+    await migrate.apply(database_url)
+    database = await Database.connect(database_url, size_max=1)
+    await games.ensure_provider(
+        database, code=PROVIDER, title="Benchmark", dialect="softswiss-v2", launch_url="http://127.0.0.1:9/",
+        signing_keys=[_KEY], secret_key=secret_key,
+    )  # fmt: skip
+    await games.ensure_game(
+        database, provider_code=PROVIDER, slug=GAME, title="Benchmark", volatility="low", genre="slots"
+    )
+    await database.close()
+    connection = await asyncpg.connect(database_url)
+    sql = files("countroom.bench").joinpath("players.sql").read_text("utf-8")
+    await connection.execute(sql.replace("{players}", str(PLAYERS)))
+    await connection.execute("ANALYZE")
+    await connection.close()
+
+
+def _pgbench(pgbench: Path, settings: Settings, seconds: float) -> float:
+    assert settings.database_url
+    url = urlsplit(settings.database_url)
+    script = files("countroom.bench").joinpath("row_by_row.pgbench.sql").read_text("utf-8")
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(script)
+        file.flush()
+        done = subprocess.run(
+            [
+                pgbench, "-n", "-M", "prepared", "-f", file.name, "-D", f"players={PLAYERS}",
+                "-c", str(PGBENCH_CLIENTS), "-j", "1", "-T", str(max(1, round(seconds))),
+                "-h", str(url.hostname), "-p", str(url.port), "-U", str(url.username), url.path.lstrip("/"),
+            ],
+            env={**os.environ, "PGPASSWORD": url.password or ""},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    found = re.search(r"tps = ([0-9.]+)", done.stdout)
+    if found is None:
+        raise ToolMissing(f"pgbench failed: {done.stderr.strip()[-500:]}")
+    return float(found[1])
+
+
+def _wrk(wrk: str, settings: Settings, folder: Path, seconds: float) -> Measured:
+    assert settings.database_url
+    calls = folder / "calls"
+    _sign_calls(calls, asyncio.run(_players(settings.database_url)), int(seconds * CALLS_PER_SECOND_MAX))
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(files("countroom.bench").joinpath("signed.lua").read_text("utf-8"))
+        script.flush()
+        done = subprocess.run(
+            [
+                wrk, "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", script.name,
+                f"http://127.0.0.1:{settings.port}",
+            ],
+            env={**os.environ, "BENCH_CALLS": str(calls), "BENCH_PATH": f"/providers/{PROVIDER}/betwin"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    told = json.loads(done.stdout.strip().splitlines()[-1])
+    return Measured(told["requests"] / told["seconds"], told["p50_ms"], told["p99_ms"], told["errors"])
+
+
+async def _players(database_url: str) -> list[str]:
+    connection = await asyncpg.connect(database_url)
+    rows = await connection.fetch("SELECT user_id FROM bench_players ORDER BY n")
+    await connection.close()
+    return [str(row["user_id"]) for row in rows]
+
+
+def _sign_calls(file: Path, players: list[str], count: int) -> None:
+    """Write so many bets of a cent to a euro, each with an id and a round of its own, players in turn."""
+    run = uuid.uuid4().hex[:8]
+    with file.open("wb") as out:
+        for n in range(count):
+            body = msgspec.json.encode(
+                {
+                    "account_id": players[(n * 7919) % len(players)],
+                    "currency": "EUR",
+                    "game_id": GAME,
+                    "round_id": f"{run}-{n}",
+                    "transactions": [{"id_provider": f"{run}-{n}", "type": "bet", "amount": f"0.{n % 99 + 1:02d}"}],
+                }
+            )
+            out.write(request_sign(_KEY, body).encode() + b" " + body + b"\n")
