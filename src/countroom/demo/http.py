@@ -111,7 +111,8 @@ def page(name: str, values: Mapping[str, str], *, nonce: str = "", status: int =
     """Answer with a page of ``pages/``; every value is escaped, whatever a stranger put into it."""
     template = string.Template(resources.files(__package__).joinpath("pages", name).read_text())
     text = template.substitute({key: html.escape(value) for key, value in values.items()}, nonce=nonce)
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'"
+    scripts = f"'nonce-{nonce}'" if nonce else "'none'"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts}; connect-src 'self'"
     headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": policy}
     return Response(status, text.encode(), headers)
 

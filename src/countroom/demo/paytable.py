@@ -25,7 +25,7 @@ PAYTABLES: Final[dict[Volatility, tuple[tuple[Decimal, int], ...]]] = {
     ),
     "high": (
         (Decimal(1), 80_000), (Decimal(3), 50_000), (Decimal(10), 15_000), (Decimal(50), 4_000),
-        (Decimal(200), 900), (Decimal(1_000), 150), (Decimal(5_000), 10),
+        (Decimal(200), 1_400), (Decimal(1_000), 100),
     ),
 }  # fmt: skip
 
@@ -42,18 +42,18 @@ class SandboxGame:
     volatility: Volatility
     genre: Genre
     symbols: str
-    """What its reels show."""
+    """What its reels show, one character each; of the characters that every system has a font for."""
 
 
 GAMES: Final = (
-    SandboxGame("golden-ledger", "Golden Ledger", "medium", "slots", "📒🪙💰🏦🖋️"),
-    SandboxGame("count-room-classic", "Count Room Classic", "low", "slots", "🍒🍋🔔⭐💎"),
-    SandboxGame("northern-lights", "Northern Lights", "high", "slots", "🌌❄️🦌🌲⭐"),
-    SandboxGame("sakura-reels", "Sakura Reels", "medium", "slots", "🌸🎏⛩️🍡🐉"),
-    SandboxGame("harbour-roulette", "Harbour Roulette", "low", "table", "🔴⚫🟢⚓🎡"),
-    SandboxGame("studio-baccarat", "Studio Baccarat", "low", "live", "♠️♥️♦️♣️🃏"),
-    SandboxGame("rocket-run", "Rocket Run", "high", "crash", "🚀🌍🌙🪐☄️"),
-    SandboxGame("lucky-scratch", "Lucky Scratch", "medium", "instant", "🎟️🍀🎁👑💎"),
+    SandboxGame("golden-ledger", "Golden Ledger", "medium", "slots", "★♛♦✦☀"),
+    SandboxGame("count-room-classic", "Count Room Classic", "low", "slots", "♣♥★♦♛"),
+    SandboxGame("northern-lights", "Northern Lights", "high", "slots", "❄☾✦★☀"),
+    SandboxGame("sakura-reels", "Sakura Reels", "medium", "slots", "✿❀☯☀♛"),
+    SandboxGame("harbour-roulette", "Harbour Roulette", "low", "table", "●○◆⚓★"),
+    SandboxGame("studio-baccarat", "Studio Baccarat", "low", "live", "♠♥♦♣♛"),
+    SandboxGame("rocket-run", "Rocket Run", "high", "crash", "☄☾✦★☀"),
+    SandboxGame("lucky-scratch", "Lucky Scratch", "medium", "instant", "☘♥★♦♛"),
 )
 BY_SLUG: Final = {game.slug: game for game in GAMES}
 

@@ -109,7 +109,7 @@ class Provider:
             "genre": game.genre,
             "volatility": game.volatility,
             "rtp": f"{float(return_to_player(game.volatility)):.0%}",
-            "symbols": " ".join(_cut(game.symbols)),
+            "symbols": " ".join(game.symbols),
             "session_id": request.query["session_id"],
             "account_id": request.query["account"],
             "game_id": game.slug,
@@ -240,20 +240,9 @@ def _described(game: SandboxGame) -> dict[str, object]:
     }
 
 
-def _cut(symbols: str) -> list[str]:
-    """Split a string of emoji; a variation selector stays with what it varies."""
-    cut: list[str] = []
-    for sign in symbols:
-        if sign == "\ufe0f":
-            cut[-1] += sign
-        else:
-            cut.append(sign)
-    return cut
-
-
 def _reels(game: SandboxGame, told: Round, chance: random.Random) -> list[str]:
     """Choose what the reels show: three of a kind for a win, the rarer the more it pays; never for a loss."""
-    symbols = _cut(game.symbols)
+    symbols = list(game.symbols)
     if not told.multiplier:
         return chance.sample(symbols, 3)
     tiers = [multiplier for multiplier, _ in PAYTABLES[game.volatility]]
