@@ -119,7 +119,9 @@ class Books:
 
     def wait_for_copy(self, settings: Settings) -> None:
         """Wait until the pipeline follows the log."""
-        until(lambda: bool(self.ask("SELECT FROM pg_replication_slots WHERE database = current_database() AND active")))
+        until(
+            lambda: bool(self.ask("SELECT 1 FROM pg_replication_slots WHERE database = current_database() AND active"))
+        )
         with warehouse(settings) as client:
             until(lambda: bool(client.query("SELECT 1 FROM pipeline_positions FINAL WHERE copied").result_rows))
 

@@ -35,6 +35,8 @@ from countroom.warehouse import positions
 
 DEADLINE_SECONDS: Final = 30.0
 """How long the pipeline, and transactions that are open, may take."""
+STOPPED_SECONDS: Final = 8.0
+"""A pipeline that nobody has seen for so long is not being restarted; it is stopped."""
 POLL_SECONDS: Final = 0.05
 VIOLATIONS_MAX: Final = 10
 DAYS_SEARCHED: Final = 3
@@ -115,6 +117,7 @@ def wait_until_confirmed(connection: Connection, name: str, lsn: int, deadline: 
     A word is written into the log, so that the pipeline moves even where nobody plays.
     """
     _ask(connection, "SELECT pg_logical_emit_message(true, 'countroom', 'reconcile')")
+    seen = time.monotonic()
     while True:
         found = _ask(
             connection,
@@ -123,11 +126,13 @@ def wait_until_confirmed(connection: Connection, name: str, lsn: int, deadline: 
         )
         if found and found[0][0] >= lsn:
             return
-        if time.monotonic() > deadline:
-            running = bool(found and found[0][1])
-            raise _NotProved(
-                "The pipeline is running and did not catch up in time." if running else "The pipeline is not running."
-            )
+        now = time.monotonic()
+        if found and found[0][1]:
+            seen = now
+        if now - seen > STOPPED_SECONDS or (now > deadline and seen < now):
+            raise _NotProved("The pipeline is not running.")
+        if now > deadline:
+            raise _NotProved("The pipeline is running and did not catch up in time.")
         time.sleep(POLL_SECONDS)
 
 

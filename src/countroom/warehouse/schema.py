@@ -5,8 +5,12 @@ from importlib.resources import files
 from typing import Final
 
 import clickhouse_connect
+from clickhouse_connect.driver.client import Client
 
 from countroom import clickhouse
+
+LAST_TABLE: Final = "landing_users_to_players"
+"""The table that is made last: where it is, all are."""
 
 _COMMENT: Final = re.compile(r"--[^\n]*")
 
@@ -19,6 +23,12 @@ def statements() -> list[str]:
     tables = sorted((entry for entry in files(__package__).joinpath("tables").iterdir()), key=lambda entry: entry.name)
     texts = [_COMMENT.sub("", table.read_text()) for table in tables if table.name.endswith(".sql")]
     return [statement.strip() for text in texts for statement in text.split(";") if statement.strip()]
+
+
+def ensure(client: Client, clickhouse_url: str) -> None:
+    """Create the tables if nobody has done so yet; one cheap question otherwise."""
+    if not client.command(f"EXISTS TABLE {LAST_TABLE}"):
+        migrate(clickhouse_url)
 
 
 def migrate(clickhouse_url: str) -> None:

@@ -1,0 +1,133 @@
+"""`countroom work`: background work on its timers, held in PostgreSQL by pgqueuer.
+
+Any number of workers may run: a tick of a timer goes to one of them. A job that fails is
+logged and comes again with the next tick; a worker that dies leaves nothing behind that
+another does not take over after half a minute.
+"""
+
+import asyncio
+import signal
+from contextlib import suppress
+from typing import Final
+
+import asyncpg
+import structlog
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from pgqueuer import PgQueuer
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.models import Schedule
+
+from countroom import checks
+from countroom.marts.refresh import Watch, refresh
+from countroom.proof import Proof
+from countroom.refusal import Refusal
+from countroom.settings import Settings
+
+REFRESH: Final = "*/5 * * * * *"
+"""KPI marts: every five seconds, if something has arrived."""
+PROVE: Final = "0 * * * * *"
+"""The promises: every minute."""
+RETRY_SECONDS: Final = 2.0
+"""The pause before the database is tried again."""
+
+_log = structlog.get_logger("jobs")
+
+
+async def install(database_url: str) -> None:
+    """Create pgqueuer's tables, or bring them up to date. Safe to repeat."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await Queries(AsyncpgDriver(connection)).upgrade()
+    finally:
+        await connection.close()
+
+
+async def run(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT; a job that is under way is finished first."""
+    assert settings.database_url is not None
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    work = _Work(settings)
+    try:
+        while not stop.is_set():
+            try:
+                await install(settings.database_url)
+                await _session(settings.database_url, work, stop)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                _log.warning("the database is away; trying again", reason=str(error))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        work.close()
+
+
+async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> None:
+    """Run the timers on one connection until it breaks or ``stop`` is set."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        queue = PgQueuer(AsyncpgDriver(connection))
+
+        # Other workers' ticks of a retired timer must not linger: clean_old drops them at start.
+        @queue.schedule("refresh", REFRESH, clean_old=True)
+        async def _refresh(_: Schedule) -> None:
+            await work.refresh()
+
+        @queue.schedule("prove", PROVE, clean_old=True)
+        async def _prove(_: Schedule) -> None:
+            await work.prove()
+
+        stopping = asyncio.create_task(_forward(stop, queue.shutdown))
+        try:
+            await queue.run()
+        finally:
+            stopping.cancel()
+    finally:
+        await connection.close(timeout=RETRY_SECONDS)
+
+
+async def _forward(source: asyncio.Event, target: asyncio.Event) -> None:
+    await source.wait()
+    target.set()
+
+
+class _Work:
+    """The jobs themselves, and what they said last: a state is logged when it changes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._watch = Watch(settings)
+        self._refused: str | None = None
+        self._broken: tuple[Proof, ...] = ()
+
+    def close(self) -> None:
+        self._watch.close()
+
+    async def refresh(self) -> None:
+        """Recompute the KPIs of days that changed."""
+        try:
+            if not await asyncio.to_thread(self._watch.has_changes):
+                return
+            days = await asyncio.to_thread(refresh, self._settings)
+        except Refusal as refusal:
+            if refusal.sentence != self._refused:
+                _log.error("KPIs are refused", code=refusal.code, sentence=refusal.sentence)
+            self._refused = refusal.sentence
+        except ClickHouseError as error:
+            _log.warning("KPIs were not refreshed", reason=str(error)[:300])
+        else:
+            self._refused = None
+            _log.debug("KPIs refreshed", days=[str(day) for day in days])
+
+    async def prove(self) -> None:
+        """Prove the promises over the live stores; the proofs are rows that the back office shows."""
+        proofs = await checks.prove_all(self._settings)
+        broken = tuple(proof for proof in proofs if not proof.holds)
+        if broken != self._broken:
+            for proof in broken:
+                _log.error("a promise does not hold", promise=proof.promise, violations=proof.violations)
+            self._broken = broken
