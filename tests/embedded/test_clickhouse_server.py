@@ -1,8 +1,12 @@
 """The HTTP front of the embedded engine, seen by the ordinary clients."""
 
 import asyncio
+import gzip
 import http.client
+import importlib
+import sys
 import urllib.parse
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -11,7 +15,7 @@ from pathlib import Path
 import clickhouse_connect
 import lz4.frame
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]  # chdb brings it, nobody its stubs
 import psutil
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -66,10 +70,7 @@ def test_every_block_of_a_large_insert_arrives(client: Client) -> None:
 
 @pytest.mark.parametrize("compression", ["lz4", "zstd", "gzip", "deflate"])
 def test_every_frame_of_a_compressed_body_is_read(clickhouse_url: str, client: Client, compression: str) -> None:
-    import gzip  # noqa: PLC0415 - one of four
-    import zlib  # noqa: PLC0415
-
-    from countroom.embedded.http_bodies import zstd  # noqa: PLC0415
+    zstd = importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
 
     client.command("CREATE TABLE frames (a UInt64) ENGINE = MergeTree ORDER BY a")
     compress = {"lz4": lz4.frame.compress, "zstd": zstd.compress, "gzip": gzip.compress, "deflate": zlib.compress}
@@ -156,9 +157,9 @@ def test_the_word_kafka_elsewhere_is_no_reason_to_refuse(client: Client) -> None
 
 def test_errors_keep_their_codes_and_the_server_goes_on(client: Client) -> None:
     for statement, code in (("SELECT * FROM nowhere", 60), ("SELEC", 62), ("SELECT throwIf(1)", 395)):
-        with pytest.raises(DatabaseError, match=f"(?i)code:? {code}|{code}"):
+        with pytest.raises(DatabaseError, match=str(code)):
             client.query(statement)
-    with pytest.raises(ClickHouseError, match="(?i)115"):
+    with pytest.raises(ClickHouseError, match="115"):
         client.query("SELECT 1", settings={"no_such_setting": 1})
     client.command("CREATE TABLE strict (a UInt64) ENGINE = MergeTree ORDER BY a")
     with pytest.raises(ClickHouseError):
