@@ -7,6 +7,7 @@ import msgspec
 from litestar import get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
 
 from countroom.games import service
 from countroom.players.service import SignedIn
@@ -66,7 +67,9 @@ async def list_games(state: State) -> Games:
     security=PLAYER_SECURITY,
     responses=problems(400, 401, 403, 404, 409, 503),
 )
-async def launch_game(slug: str, data: LaunchRequest, state: State, player: NamedDependency[SignedIn]) -> Launched:
+async def launch_game(
+    slug: FromPath[str], data: JSONBody[LaunchRequest], state: State, player: NamedDependency[SignedIn]
+) -> Launched:
     """Open a session of a game for the signed-in player and return where it is played."""
     opened = await service.launch(state.database, user_id=player.player_id, slug=slug, currency=data.currency)
     return Launched(opened.session_id, opened.token, opened.account_id, opened.game_id, opened.launch_url)
