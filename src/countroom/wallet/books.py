@@ -36,12 +36,17 @@ _CLAIMS: Final = (
 
 async def prove(database: Database) -> list[Proof]:
     """Prove P1 to P5 on one REPEATABLE READ snapshot."""
-    found: dict[str, tuple[int, list[str]]] = {}
     async with database.transaction(snapshot=True) as tx:
-        for claim in _CLAIMS:
-            compared, violations = await _run(tx, claim.statement)
-            before = found.get(claim.promise, (0, []))
-            found[claim.promise] = (before[0] + compared, before[1] + violations)
+        return await prove_within(tx)
+
+
+async def prove_within(tx: Transaction) -> list[Proof]:
+    """Prove P1 to P5 as a transaction sees them."""
+    found: dict[str, tuple[int, list[str]]] = {}
+    for claim in _CLAIMS:
+        compared, violations = await _run(tx, claim.statement)
+        before = found.get(claim.promise, (0, []))
+        found[claim.promise] = (before[0] + compared, before[1] + violations)
     return [
         Proof(promise, not violations, compared, tuple(violations[:VIOLATIONS_SHOWN]))
         for promise, (compared, violations) in found.items()
