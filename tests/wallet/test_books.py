@@ -3,6 +3,7 @@
 from casino import Casino
 from countroom.wallet import books
 
+NEVER_NEGATIVE = "ALTER TABLE wallet_entries DROP CONSTRAINT wallet_entries_never_negative;"
 FALSIFIED = [
     ("P1", "UPDATE wallet_accounts SET balance = balance + 0.01 WHERE type = 'main'"),
     ("P1", "UPDATE wallet_accounts SET sequence = sequence + 1 WHERE type = 'main'"),
@@ -10,13 +11,12 @@ FALSIFIED = [
     ("P1", "UPDATE wallet_entries SET amount = amount + 0.01, balance_after = balance_after + 0.01 WHERE sequence = 2"),
     ("P1", "UPDATE transactions SET amount = amount + 1 WHERE type = 'deposit'"),
     ("P2", "UPDATE tombstones SET external_id = 'sandbox:b1' WHERE outcome = 'unseen'"),
-    ("P3", "ALTER TABLE wallet_entries DROP CONSTRAINT wallet_entries_never_negative;"
-           "UPDATE wallet_entries SET balance_after = -1 WHERE sequence = 2"),
+    ("P3", NEVER_NEGATIVE + "UPDATE wallet_entries SET balance_after = -1 WHERE sequence = 2"),
     ("P4", "UPDATE transactions SET status = 'cancelled' WHERE external_id = 'sandbox:b1'"),
     ("P4", "UPDATE transactions SET status = 'success' WHERE external_id = 'sandbox:b2'"),
     ("P4", "UPDATE tombstones SET target_external_id = 'sandbox:b1' WHERE outcome = 'unseen'"),
     ("P5", "UPDATE transactions SET amount = amount + 1 WHERE external_id = 'sandbox:b1'"),
-    ("P5", "INSERT INTO wallet_entries SELECT wallet_account_id, 99, gen_random_uuid(), 1, 1 FROM wallet_entries LIMIT 1"),
+    ("P5", "INSERT INTO wallet_entries SELECT id, 99, gen_random_uuid(), 1, 1 FROM wallet_accounts LIMIT 1"),
     ("P5", "UPDATE game_rounds SET bet_amount = bet_amount + 1"),
     ("P5", "UPDATE game_sessions SET win_amount = win_amount + 1"),
 ]  # fmt: skip
