@@ -279,3 +279,25 @@ async def test_the_game_page_shows_the_game_and_escapes_its_address() -> None:
         assert "<script>alert" not in page.text
         assert incomplete.status_code == 400
         assert balance.json() == {"balance": "100.00", "refused": None}
+
+
+async def test_a_casino_that_takes_a_late_bet_or_forgets_its_answers_is_found_out() -> None:
+    async with table() as (playing, _):
+        playing.ledger.dead = Forgetful()
+        late = await playing.spin(story="reversed_unseen")
+        playing.ledger.answers = Unremembering()
+        charged_twice = await playing.spin(story="plain", repeat=True)
+
+        assert late["surprises"] == ["a bet after its reversal was answered 200"]
+        assert len(charged_twice["surprises"]) == 1
+        assert charged_twice["surprises"][0].startswith("betwin: a repeat was answered ")
+
+
+class Forgetful(set[str]):
+    def __contains__(self, key: object) -> bool:
+        return False
+
+
+class Unremembering(dict[str, Any]):
+    def __contains__(self, key: object) -> bool:
+        return False
