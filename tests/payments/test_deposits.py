@@ -198,11 +198,11 @@ async def test_what_cannot_be_believed_or_understood_is_kept_and_moves_nothing(c
     assert await cashier.event(payment, intent_id="pi_never_heard_of") == Verdict("review", "unknown_intent")
     assert await cashier.event(payment, intent_id=None) == Verdict("review", "unknown_intent")
     assert await cashier.event(payment, "disputed") == Verdict("ignored", "unknown_type")
-    for body in (b"", b"not json", b"[]", b'{"event_id":5,"type":"payment.succeeded"}', b"\xff\x00"):
+    for body in (b"", b"not json", b"[]", b'{"event_id":5,"type":"payment.succeeded"}', b"\xff\x00", b'{"x":' * 5000):
         assert await cashier.webhook(body) == Verdict("review", "malformed")
         assert await cashier.webhook(body) == Verdict("repeated")
 
-    assert len(await cashier.kept()) == 10
+    assert len(await cashier.kept()) == 11
     assert await cashier.balance() == 0
     assert await cashier.status_of(payment.id) == "processing"
     assert await cashier.event(payment) == Verdict("credited")

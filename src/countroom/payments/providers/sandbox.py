@@ -117,7 +117,7 @@ def read_event(body: bytes) -> Event | None:
     """Return the event in a signed body, or None when it has not the form of one."""
     try:
         return msgspec.json.decode(body, type=Event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

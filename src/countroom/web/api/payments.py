@@ -5,14 +5,15 @@ from uuid import UUID
 
 import msgspec
 from litestar import post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, JSONBody
 
 from countroom.money import format_amount
 from countroom.payments import service
 from countroom.payments.providers.sandbox import HEADER, SandboxProvider
 from countroom.players.service import SignedIn
 from countroom.settings import Settings
-from countroom.web.api.answers import PLAYER_SECURITY, Amount, problems
+from countroom.web.api.answers import PLAYER_SECURITY, Amount, body_faults, problems
 from countroom.web.api.players import signed_in
 from countroom.web.sessions import AnyRequest
 
@@ -50,6 +51,7 @@ class WebhookTaken(msgspec.Struct):
 @post(
     "/api/v1/deposits",
     dependencies=signed_in,
+    exception_handlers=body_faults,
     tags=["money"],
     summary="Pay in",
     description="Starts a payment and says where it is paid. The wallet is credited when the payment provider reports "
@@ -60,11 +62,11 @@ class WebhookTaken(msgspec.Struct):
 )
 async def deposit(
     request: AnyRequest,
-    player: SignedIn,
-    data: NewDeposit,
+    player: NamedDependency[SignedIn],
+    data: JSONBody[NewDeposit],
     idempotency_key: Annotated[
         str | None,
-        Parameter(header="Idempotency-Key", min_length=1, max_length=200, description="The caller's own key."),
+        HeaderParameter(name="Idempotency-Key", min_length=1, max_length=200, description="The caller's own key."),
     ] = None,
 ) -> DepositStarted:
     """Start a deposit."""

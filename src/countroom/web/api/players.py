@@ -6,14 +6,14 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, delete, get, post
-from litestar.di import Provide
-from litestar.params import Parameter
+from litestar.di import NamedDependency, Provide
+from litestar.params import JSONBody, QueryParameter
 
 from countroom.money import format_amount
 from countroom.players import service
 from countroom.players.service import SignedIn
 from countroom.wallet.service import TransactionRow, transactions_of, wallets_of
-from countroom.web.api.answers import PLAYER_SECURITY, problems
+from countroom.web.api.answers import PLAYER_SECURITY, body_faults, problems
 from countroom.web.sessions import AnyRequest, NotSignedIn, bearer_token, client_address, signed_in_player
 
 PAGE_MAX: Final = 200
@@ -101,13 +101,14 @@ class TransactionsShown(msgspec.Struct):
 
 @post(
     "/api/v1/players",
+    exception_handlers=body_faults,
     tags=["players"],
     summary="Open an account",
     description="Opens an account with wallets in the chosen currency, and mails a confirmation code to the address. "
     "Nobody under 18 may.",
     responses=problems(400, 403, 409, 429),
 )
-async def register(request: AnyRequest, data: NewPlayer) -> PlayerCreated:
+async def register(request: AnyRequest, data: JSONBody[NewPlayer]) -> PlayerCreated:
     """Open an account."""
     state = request.app.state
     registered = await service.register(
@@ -127,12 +128,13 @@ async def register(request: AnyRequest, data: NewPlayer) -> PlayerCreated:
 @post(
     "/api/v1/sign-in",
     status_code=200,
+    exception_handlers=body_faults,
     tags=["players"],
     summary="Sign in",
     description="Gives a new bearer token each time. It is valid for twelve hours, or until sign-out.",
     responses=problems(400, 401, 403, 429, 503),
 )
-async def sign_in(request: AnyRequest, data: Credentials) -> Response[SessionCreated]:
+async def sign_in(request: AnyRequest, data: JSONBody[Credentials]) -> Response[SessionCreated]:
     """Sign a player in."""
     state = request.app.state
     token, signed = await service.sign_in(
@@ -169,7 +171,7 @@ async def sign_out(request: AnyRequest) -> None:
     security=PLAYER_SECURITY,
     responses=problems(401, 409, 429, 503),
 )
-async def send_email_code(request: AnyRequest, player: SignedIn) -> None:
+async def send_email_code(request: AnyRequest, player: NamedDependency[SignedIn]) -> None:
     """Mail a new code."""
     state = request.app.state
     await service.send_email_code(state.redis, settings=state.settings, player=player)
@@ -179,13 +181,14 @@ async def send_email_code(request: AnyRequest, player: SignedIn) -> None:
     "/api/v1/players/confirm-email",
     status_code=204,
     dependencies=signed_in,
+    exception_handlers=body_faults,
     tags=["players"],
     summary="Confirm the e-mail address",
     description="Takes the code that was mailed. It can be used once, and five wrong tries end it.",
     security=PLAYER_SECURITY,
     responses=problems(400, 401, 409, 503),
 )
-async def confirm_email(request: AnyRequest, player: SignedIn, data: EmailCode) -> None:
+async def confirm_email(request: AnyRequest, player: NamedDependency[SignedIn], data: JSONBody[EmailCode]) -> None:
     """Take the code."""
     state = request.app.state
     await service.confirm_email(state.database, state.redis, settings=state.settings, player=player, code=data.code)
@@ -200,7 +203,7 @@ async def confirm_email(request: AnyRequest, player: SignedIn, data: EmailCode) 
     security=PLAYER_SECURITY,
     responses=problems(401, 503),
 )
-async def wallets(request: AnyRequest, player: SignedIn) -> WalletsShown:
+async def wallets(request: AnyRequest, player: NamedDependency[SignedIn]) -> WalletsShown:
     """Show the wallets."""
     found = await wallets_of(request.app.state.database, player.player_id)
     return WalletsShown([WalletShown(w.id, w.currency, w.type, format_amount(w.balance, w.currency)) for w in found])
@@ -217,9 +220,9 @@ async def wallets(request: AnyRequest, player: SignedIn) -> WalletsShown:
 )
 async def transactions(
     request: AnyRequest,
-    player: SignedIn,
-    limit: Annotated[int, Parameter(ge=1, le=PAGE_MAX, description="How many at most.")] = 50,
-    before: Annotated[UUID | None, Parameter(description="Only those before this one.")] = None,
+    player: NamedDependency[SignedIn],
+    limit: Annotated[int, QueryParameter(ge=1, le=PAGE_MAX, description="How many at most.")] = 50,
+    before: Annotated[UUID | None, QueryParameter(description="Only those before this one.")] = None,
 ) -> TransactionsShown:
     """Show a page of transactions."""
     found = await transactions_of(request.app.state.database, player.player_id, limit=limit + 1, before=before)

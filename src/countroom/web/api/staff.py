@@ -8,23 +8,39 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from asyncpg import Record
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from litestar import Response, get, post
-from litestar.di import Provide
-from litestar.params import Parameter
+from litestar.di import NamedDependency, Provide
+from litestar.params import JSONBody, QueryParameter
 
 from countroom import clock
 from countroom.players import staff
 from countroom.players.staff import StaffSession
 from countroom.postgres import Database
 from countroom.refusal import Refusal
-from countroom.web.api.answers import PLAYER_SECURITY, problems
+from countroom.web.api.answers import PLAYER_SECURITY, body_faults, problems
 from countroom.web.api.players import Credentials
 from countroom.web.sessions import AnyRequest, client_address, signed_in_staff
 
 DAYS_DEFAULT: Final = 30
 DAYS_MAX: Final = 400
 
+_DAYS: Final = """
+    SELECT date, toString(currency) AS currency, active_users, gross_gaming_revenue, deposits_sum, withdrawals_sum,
+           conversion_rate, first_depositors, registrations, computed_at
+      FROM daily_kpi FINAL
+     WHERE date BETWEEN {first:Date32} AND {last:Date32}
+     ORDER BY date
+    """
+
 signed_in: Final = {"member": Provide(signed_in_staff)}
+
+
+class InvalidDate(Refusal):
+    """A day is written as year, month and day, such as 2026-01-31."""
+
+    kind = "invalid"
+    code = "invalid_date"
 
 
 class InvalidRange(Refusal):
@@ -32,6 +48,13 @@ class InvalidRange(Refusal):
 
     kind = "invalid"
     code = "invalid_range"
+
+
+class FiguresUnavailable(Refusal):
+    """The figures cannot be read at the moment; they come back when the warehouse does."""
+
+    kind = "unavailable"
+    code = "warehouse_unavailable"
 
 
 class StaffSessionCreated(msgspec.Struct):
@@ -85,12 +108,13 @@ class ChecksShown(msgspec.Struct):
 @post(
     "/api/v1/staff/sign-in",
     status_code=200,
+    exception_handlers=body_faults,
     tags=["staff"],
     summary="Sign in as staff",
     description="Gives a new bearer token each time. It is valid for twelve hours, or until `DELETE /api/v1/session`.",
     responses=problems(400, 401, 429, 503),
 )
-async def sign_in(request: AnyRequest, data: Credentials) -> Response[StaffSessionCreated]:
+async def sign_in(request: AnyRequest, data: JSONBody[Credentials]) -> Response[StaffSessionCreated]:
     """Sign a member of the staff in."""
     state = request.app.state
     token, member = await staff.sign_in(
@@ -113,27 +137,22 @@ async def sign_in(request: AnyRequest, data: Credentials) -> Response[StaffSessi
 )
 async def daily_kpi(
     request: AnyRequest,
-    member: StaffSession,  # noqa: ARG001 - asking for it is what signs in
-    first: Annotated[date | None, Parameter(query="from", description="First day, such as 2026-01-31.")] = None,
-    last: Annotated[date | None, Parameter(query="to", description="Last day, itself included.")] = None,
+    member: NamedDependency[StaffSession],  # noqa: ARG001 - asking for it is what signs in
+    first: Annotated[str | None, QueryParameter(name="from", description="First day, such as 2026-01-31.")] = None,
+    last: Annotated[str | None, QueryParameter(name="to", description="Last day, itself included.")] = None,
 ) -> KpiDays:
     """Show the daily figures."""
     state = request.app.state
-    last_day = last or clock.now().astimezone(ZoneInfo(state.settings.reporting_time_zone)).date()
-    first_day = first or last_day - timedelta(days=min(DAYS_DEFAULT - 1, last_day.toordinal() - 1))
+    today = clock.now().astimezone(ZoneInfo(state.settings.reporting_time_zone)).date()
+    last_day = _date(last, "to") or today
+    first_day = _date(first, "from") or last_day - timedelta(days=min(DAYS_DEFAULT - 1, last_day.toordinal() - 1))
     if not 0 <= (last_day - first_day).days < DAYS_MAX:
         raise InvalidRange(field="from")
     warehouse = await state.warehouse()
-    result = await warehouse.query(
-        """
-        SELECT date, toString(currency) AS currency, active_users, gross_gaming_revenue, deposits_sum, withdrawals_sum,
-               conversion_rate, first_depositors, registrations, computed_at
-          FROM daily_kpi FINAL
-         WHERE date BETWEEN {first:Date32} AND {last:Date32}
-         ORDER BY date
-        """,
-        parameters={"first": first_day, "last": last_day},
-    )
+    try:
+        result = await warehouse.query(_DAYS, parameters={"first": first_day, "last": last_day})
+    except (ClickHouseError, OSError) as error:
+        raise FiguresUnavailable from error
     return KpiDays([_day(row) for row in result.named_results()])
 
 
@@ -149,7 +168,7 @@ async def daily_kpi(
 )
 async def checks(
     request: AnyRequest,
-    member: StaffSession,  # noqa: ARG001 - asking for it is what signs in
+    member: NamedDependency[StaffSession],  # noqa: ARG001 - asking for it is what signs in
 ) -> ChecksShown:
     """Show the last proofs."""
     return ChecksShown([_check(row) for row in await _latest_proofs(request.app.state.database)])
@@ -164,6 +183,14 @@ async def _latest_proofs(database: Database) -> Sequence[Record]:
          ORDER BY promise, checked_at DESC
         """
     )
+
+
+def _date(text: str | None, field: str) -> date | None:
+    """Read a day. Not left to the framework, which would name our variable instead of the caller's field."""
+    try:
+        return None if text is None else msgspec.convert(text, date)
+    except msgspec.ValidationError as error:
+        raise InvalidDate(field=field) from error
 
 
 def _day(row: dict[str, Any]) -> KpiDay:
