@@ -40,6 +40,10 @@ requirements: ## Resolve the requirement files anew (UPGRADE=1 takes newer versi
 			--no-header --no-annotate --no-emit-index-url --no-emit-find-links -o requirements/$$name.txt $$from; \
 	done
 
+schema: ## Write the schema that the migrations result in
+	@requirements/install test
+	@GENERATE=1 $(BIN)/python -m pytest -q tests/schema -k generated
+
 clean: ## Remove the environment and the caches (never the data folder)
 	rm -rf .venv build src/*.egg-info .*_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

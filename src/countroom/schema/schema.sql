@@ -1,0 +1,487 @@
+-- Generated from the migrations by `make schema`; a test compares. Do not edit.
+
+CREATE DOMAIN public.currency_code AS character(3)
+	CONSTRAINT currency_code_is_iso_4217 CHECK ((VALUE ~ '^[A-Z]{3}$'::text));
+
+CREATE TYPE public.game_genre AS ENUM (
+    'slots',
+    'table',
+    'live',
+    'crash',
+    'instant'
+);
+
+CREATE TYPE public.game_round_status AS ENUM (
+    'open',
+    'settled',
+    'cancelled',
+    'unfinished'
+);
+
+CREATE TYPE public.game_session_status AS ENUM (
+    'open',
+    'closed',
+    'failed'
+);
+
+CREATE TYPE public.game_volatility AS ENUM (
+    'low',
+    'medium',
+    'high'
+);
+
+CREATE TYPE public.kyc_status AS ENUM (
+    'pending',
+    'verified',
+    'rejected'
+);
+
+CREATE TYPE public.payment_provider AS ENUM (
+    'stripe',
+    'paypal',
+    'sandbox'
+);
+
+CREATE TYPE public.payment_status AS ENUM (
+    'pending',
+    'processing',
+    'success',
+    'failed'
+);
+
+CREATE TYPE public.payment_type AS ENUM (
+    'deposit',
+    'withdrawal'
+);
+
+CREATE TYPE public.report_format AS ENUM (
+    'csv',
+    'excel',
+    'json'
+);
+
+CREATE TYPE public.staff_role AS ENUM (
+    'admin',
+    'cashier',
+    'analyst',
+    'compliance',
+    'support'
+);
+
+CREATE TYPE public.transaction_status AS ENUM (
+    'pending',
+    'success',
+    'failed',
+    'cancelled'
+);
+
+CREATE TYPE public.transaction_type AS ENUM (
+    'deposit',
+    'withdrawal',
+    'bet',
+    'win',
+    'bonus',
+    'adjustment'
+);
+
+CREATE TYPE public.two_factor_type AS ENUM (
+    'totp',
+    'sms',
+    'email'
+);
+
+CREATE TYPE public.user_status AS ENUM (
+    'active',
+    'blocked',
+    'closed'
+);
+
+CREATE TYPE public.wallet_type AS ENUM (
+    'main',
+    'bonus',
+    'locked'
+);
+
+CREATE FUNCTION public.refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% keeps what it has: % is refused', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE TABLE public.dead_letters (
+    id uuid NOT NULL,
+    topic text NOT NULL,
+    "position" bigint NOT NULL,
+    reason text NOT NULL,
+    body bytea NOT NULL,
+    body_hash bytea GENERATED ALWAYS AS (sha256(body)) STORED NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.exchange_rates (
+    currency public.currency_code NOT NULL,
+    reporting_currency public.currency_code NOT NULL,
+    day date NOT NULL,
+    rate numeric(20,10) NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT exchange_rates_positive CHECK ((rate > (0)::numeric))
+);
+
+CREATE TABLE public.game_providers (
+    id uuid NOT NULL,
+    code text NOT NULL,
+    title text NOT NULL,
+    dialect text NOT NULL,
+    launch_url text NOT NULL,
+    signing_keys bytea NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT game_providers_code_fits_an_address CHECK ((code ~ '^[a-z0-9][a-z0-9-]{0,31}$'::text))
+);
+
+CREATE TABLE public.game_rounds (
+    id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    game_id uuid NOT NULL,
+    provider text NOT NULL,
+    external_id text NOT NULL,
+    currency public.currency_code NOT NULL,
+    bet_amount numeric(18,2) DEFAULT 0 NOT NULL,
+    win_amount numeric(18,2) DEFAULT 0 NOT NULL,
+    bonus_bet_amount numeric(18,2) DEFAULT 0 NOT NULL,
+    status public.game_round_status DEFAULT 'open'::public.game_round_status NOT NULL,
+    opened_at timestamp with time zone DEFAULT now() NOT NULL,
+    closed_at timestamp with time zone,
+    CONSTRAINT game_rounds_external_id_is_short CHECK ((length(external_id) <= 200))
+)
+WITH (fillfactor='80');
+ALTER TABLE ONLY public.game_rounds ALTER COLUMN provider SET STORAGE MAIN;
+ALTER TABLE ONLY public.game_rounds ALTER COLUMN external_id SET STORAGE MAIN;
+
+CREATE TABLE public.game_sessions (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    game_id uuid NOT NULL,
+    provider_session_id text,
+    currency public.currency_code NOT NULL,
+    bet_amount numeric(18,2) DEFAULT 0 NOT NULL,
+    win_amount numeric(18,2) DEFAULT 0 NOT NULL,
+    status public.game_session_status DEFAULT 'open'::public.game_session_status NOT NULL,
+    token_hash bytea,
+    opened_at timestamp with time zone DEFAULT now() NOT NULL,
+    closed_at timestamp with time zone
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.games (
+    id uuid NOT NULL,
+    provider_id uuid NOT NULL,
+    slug text NOT NULL,
+    title text NOT NULL,
+    volatility public.game_volatility NOT NULL,
+    genre public.game_genre NOT NULL,
+    config jsonb DEFAULT '{}'::jsonb NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.kpi_refusals (
+    day date NOT NULL,
+    code text NOT NULL,
+    sentence text NOT NULL,
+    refused_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.payment_events (
+    id uuid NOT NULL,
+    provider public.payment_provider NOT NULL,
+    event_id text NOT NULL,
+    payment_id uuid,
+    raw_body bytea NOT NULL,
+    outcome text NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    reason text
+);
+
+CREATE TABLE public.payments (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    payment_intent_id text,
+    type public.payment_type NOT NULL,
+    amount numeric(18,2) NOT NULL,
+    currency public.currency_code NOT NULL,
+    status public.payment_status DEFAULT 'pending'::public.payment_status NOT NULL,
+    provider public.payment_provider NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT payments_amount_positive CHECK ((amount > (0)::numeric))
+);
+
+CREATE TABLE public.proofs (
+    id uuid NOT NULL,
+    promise text NOT NULL,
+    holds boolean NOT NULL,
+    compared bigint NOT NULL,
+    violations jsonb DEFAULT '[]'::jsonb NOT NULL,
+    checked_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.reports (
+    id uuid NOT NULL,
+    user_id uuid,
+    name text NOT NULL,
+    definition jsonb NOT NULL,
+    format public.report_format NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.staff (
+    id uuid NOT NULL,
+    email text NOT NULL,
+    name text NOT NULL,
+    role public.staff_role NOT NULL,
+    password_hash text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT staff_email_is_lower_case CHECK ((email = lower(email)))
+);
+
+CREATE TABLE public.tombstones (
+    external_id text NOT NULL,
+    target_external_id text NOT NULL,
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    request_hash bytea NOT NULL,
+    outcome text NOT NULL,
+    amount numeric(18,2) DEFAULT 0 NOT NULL,
+    shortfall numeric(18,2) DEFAULT 0 NOT NULL,
+    answer_balance numeric(18,2) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT tombstones_outcome_known CHECK ((outcome = ANY (ARRAY['reversed'::text, 'unseen'::text, 'repeated'::text])))
+);
+
+CREATE TABLE public.transactions (
+    id uuid NOT NULL,
+    wallet_account_id uuid NOT NULL,
+    external_id text NOT NULL,
+    amount numeric(18,2) NOT NULL,
+    fee numeric(18,2) DEFAULT 0 NOT NULL,
+    type public.transaction_type NOT NULL,
+    status public.transaction_status DEFAULT 'pending'::public.transaction_status NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    processed_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    user_id uuid NOT NULL,
+    wallet_type public.wallet_type NOT NULL,
+    currency public.currency_code NOT NULL,
+    provider text,
+    game_id uuid,
+    game_round_id uuid,
+    payment_id uuid,
+    request_hash bytea NOT NULL,
+    answer_balance numeric(18,2),
+    CONSTRAINT transactions_amount_is_a_magnitude CHECK (((amount >= (0)::numeric) OR (type = 'adjustment'::public.transaction_type))),
+    CONSTRAINT transactions_external_id_is_short CHECK ((length(external_id) <= 300)),
+    CONSTRAINT transactions_fee_not_negative CHECK ((fee >= (0)::numeric)),
+    CONSTRAINT transactions_metadata_stays_inline CHECK ((pg_column_size(metadata) <= 4096))
+);
+ALTER TABLE ONLY public.transactions ALTER COLUMN external_id SET STORAGE MAIN;
+ALTER TABLE ONLY public.transactions ALTER COLUMN metadata SET STORAGE MAIN;
+ALTER TABLE ONLY public.transactions ALTER COLUMN provider SET STORAGE MAIN;
+
+CREATE TABLE public.users (
+    id uuid NOT NULL,
+    telegram_id text,
+    email text,
+    username text,
+    first_name text,
+    last_name text,
+    password_hash text,
+    kyc_status public.kyc_status DEFAULT 'pending'::public.kyc_status NOT NULL,
+    responsible_gaming_settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    two_factor_enabled boolean DEFAULT false NOT NULL,
+    two_factor_type public.two_factor_type,
+    country character(2),
+    birth_date date,
+    status public.user_status DEFAULT 'active'::public.user_status NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    email_confirmed_at timestamp with time zone,
+    CONSTRAINT users_country_is_iso_3166 CHECK ((country ~ '^[A-Z]{2}$'::text)),
+    CONSTRAINT users_email_is_lower_case CHECK ((email = lower(email))),
+    CONSTRAINT users_have_a_way_in CHECK (((email IS NOT NULL) OR (telegram_id IS NOT NULL)))
+);
+
+CREATE TABLE public.wallet_accounts (
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    currency public.currency_code NOT NULL,
+    type public.wallet_type NOT NULL,
+    balance numeric(18,2) DEFAULT 0 NOT NULL,
+    sequence bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT wallet_accounts_never_negative CHECK ((balance >= (0)::numeric))
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.wallet_entries (
+    wallet_account_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    transaction_id uuid NOT NULL,
+    amount numeric(18,2) NOT NULL,
+    balance_after numeric(18,2) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT wallet_entries_move_something CHECK ((amount <> (0)::numeric)),
+    CONSTRAINT wallet_entries_never_negative CHECK ((balance_after >= (0)::numeric))
+);
+
+ALTER TABLE ONLY public.dead_letters
+    ADD CONSTRAINT dead_letters_once UNIQUE (topic, "position", body_hash);
+
+ALTER TABLE ONLY public.dead_letters
+    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.exchange_rates
+    ADD CONSTRAINT exchange_rates_pkey PRIMARY KEY (currency, reporting_currency, day);
+
+ALTER TABLE ONLY public.game_providers
+    ADD CONSTRAINT game_providers_code_unique UNIQUE (code);
+
+ALTER TABLE ONLY public.game_providers
+    ADD CONSTRAINT game_providers_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.game_rounds
+    ADD CONSTRAINT game_rounds_external_id_unique UNIQUE (game_id, external_id);
+
+ALTER TABLE ONLY public.game_rounds
+    ADD CONSTRAINT game_rounds_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.game_sessions
+    ADD CONSTRAINT game_sessions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.game_sessions
+    ADD CONSTRAINT game_sessions_token_unique UNIQUE (token_hash);
+
+ALTER TABLE ONLY public.games
+    ADD CONSTRAINT games_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.games
+    ADD CONSTRAINT games_slug_unique UNIQUE (slug);
+
+ALTER TABLE ONLY public.kpi_refusals
+    ADD CONSTRAINT kpi_refusals_pkey PRIMARY KEY (day);
+
+ALTER TABLE ONLY public.payment_events
+    ADD CONSTRAINT payment_events_once UNIQUE (provider, event_id);
+
+ALTER TABLE ONLY public.payment_events
+    ADD CONSTRAINT payment_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_intent_unique UNIQUE (provider, payment_intent_id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.proofs
+    ADD CONSTRAINT proofs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.reports
+    ADD CONSTRAINT reports_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.staff
+    ADD CONSTRAINT staff_email_unique UNIQUE (email);
+
+ALTER TABLE ONLY public.staff
+    ADD CONSTRAINT staff_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.tombstones
+    ADD CONSTRAINT tombstones_pkey PRIMARY KEY (external_id);
+
+ALTER TABLE ONLY public.transactions
+    ADD CONSTRAINT transactions_external_id_unique UNIQUE (external_id);
+
+ALTER TABLE ONLY public.transactions
+    ADD CONSTRAINT transactions_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_email_unique UNIQUE (email);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_telegram_id_unique UNIQUE (telegram_id);
+
+ALTER TABLE ONLY public.wallet_accounts
+    ADD CONSTRAINT wallet_accounts_one_of_a_kind UNIQUE (user_id, currency, type);
+
+ALTER TABLE ONLY public.wallet_accounts
+    ADD CONSTRAINT wallet_accounts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.wallet_entries
+    ADD CONSTRAINT wallet_entries_no_two_in_one_place PRIMARY KEY (wallet_account_id, sequence);
+
+CREATE INDEX dead_letters_latest ON public.dead_letters USING btree (created_at DESC);
+
+CREATE INDEX game_sessions_by_player ON public.game_sessions USING btree (user_id, game_id, opened_at DESC);
+
+CREATE INDEX payment_events_to_review ON public.payment_events USING btree (received_at) WHERE (outcome = 'review'::text);
+
+CREATE INDEX payments_by_player ON public.payments USING btree (user_id, created_at DESC);
+
+CREATE INDEX proofs_latest ON public.proofs USING btree (promise, checked_at DESC);
+
+CREATE UNIQUE INDEX tombstones_one_reversal_a_target ON public.tombstones USING btree (target_external_id) WHERE (outcome <> 'repeated'::text);
+
+CREATE INDEX transactions_by_player ON public.transactions USING btree (user_id, created_at DESC, id DESC);
+
+CREATE TRIGGER game_rounds_never_deleted BEFORE DELETE OR TRUNCATE ON public.game_rounds FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER tombstones_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.tombstones FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER transactions_never_deleted BEFORE DELETE OR TRUNCATE ON public.transactions FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER users_never_deleted BEFORE DELETE OR TRUNCATE ON public.users FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER wallet_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.wallet_entries FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+ALTER TABLE ONLY public.game_sessions
+    ADD CONSTRAINT game_sessions_game_exists FOREIGN KEY (game_id) REFERENCES public.games(id);
+
+ALTER TABLE ONLY public.game_sessions
+    ADD CONSTRAINT game_sessions_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.games
+    ADD CONSTRAINT games_provider_exists FOREIGN KEY (provider_id) REFERENCES public.game_providers(id);
+
+ALTER TABLE ONLY public.payment_events
+    ADD CONSTRAINT payment_events_payment_exists FOREIGN KEY (payment_id) REFERENCES public.payments(id);
+
+ALTER TABLE ONLY public.payments
+    ADD CONSTRAINT payments_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.reports
+    ADD CONSTRAINT reports_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.transactions
+    ADD CONSTRAINT transactions_wallet_exists FOREIGN KEY (wallet_account_id) REFERENCES public.wallet_accounts(id);
+
+ALTER TABLE ONLY public.wallet_accounts
+    ADD CONSTRAINT wallet_accounts_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+CREATE PUBLICATION countroom WITH (publish = 'insert, update');
+
+ALTER PUBLICATION countroom ADD TABLE ONLY public.game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount, status, opened_at, closed_at);
+
+ALTER PUBLICATION countroom ADD TABLE ONLY public.transactions (id, wallet_account_id, external_id, amount, fee, type, status, metadata, processed_at, created_at, user_id, wallet_type, currency, provider, game_id, game_round_id, payment_id);
+
+ALTER PUBLICATION countroom ADD TABLE ONLY public.users (id, kyc_status, country, status, created_at, updated_at);
