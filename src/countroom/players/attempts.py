@@ -44,8 +44,9 @@ class Limit:
 
 SIGN_IN_HERE: Final = Limit("sign-in-here", 10, 300)
 """Of one account from one address."""
-SIGN_IN_ADDRESS: Final = Limit("sign-in-address", 100, 300)
-"""From one address, whatever the accounts: a whole house may share one."""
+SIGN_IN_ADDRESS: Final = Limit("sign-in-address", 500, 300)
+"""From one address, whatever the accounts: a whole house may share one, and attempts that are still
+being checked count too."""
 SIGN_IN_ACCOUNT: Final = Limit("sign-in-account", 100, 3600)
 """Of one account from everywhere: NIST SP 800-63B-4, 3.2.2 allows no more than 100 failures."""
 REGISTRATION: Final = Limit("registration", 600, 60)
