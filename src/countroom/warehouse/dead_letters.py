@@ -1,5 +1,6 @@
 """Messages that cannot be stored: kept in PostgreSQL with the reason, and shown (P9)."""
 
+from contextlib import closing
 from typing import Final
 
 import psycopg2
@@ -19,17 +20,19 @@ class DeadLetters:
 
     def keep(self, message: Message, reason: str) -> None:
         """Keep a message, once however often it arrives. Committed when this returns."""
-        with psycopg2.connect(self._database_url, connect_timeout=CONNECT_SECONDS) as connection:
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute(
-                        "INSERT INTO dead_letters (id, topic, position, reason, body) VALUES (%s, %s, %s, %s, %s) "
-                        "ON CONFLICT DO NOTHING",
-                        (
-                            str(clock.new_id()), message.topic, message.lsn,
-                            reason[:REASON_LENGTH_MAX].replace("\0", ""), message.body,
-                        ),
-                    )  # fmt: skip
-                connection.commit()
-            finally:
-                connection.close()
+        with (
+            closing(psycopg2.connect(self._database_url, connect_timeout=CONNECT_SECONDS)) as connection,
+            connection,  # commits
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(
+                "INSERT INTO dead_letters (id, topic, position, reason, body) VALUES (%s, %s, %s, %s, %s) "
+                "ON CONFLICT DO NOTHING",
+                (
+                    str(clock.new_id()),
+                    message.topic,
+                    message.lsn,
+                    reason[:REASON_LENGTH_MAX].replace("\0", ""),
+                    message.body,
+                ),
+            )

@@ -31,6 +31,12 @@ from countroom.warehouse.load import Loader, WarehouseAwayError
 FLUSH_SECONDS: Final = 0.2
 """The least time between two inserts under load: each makes a part in every table that
 ClickHouse must merge later. A lone commit after a pause is loaded at once."""
+ROWS_BETWEEN_LOOKS: Final = 1_024
+"""Rows of one transaction after which the clock is looked at, for the sake of those before it.
+
+psycopg2 confirms a keep-alive's position by itself once the last message it saw lies before what
+was confirmed, and a long transaction's first changes may. The server sends keep-alives inside a
+transaction only after half a minute of silence, so nothing that is complete may wait that long."""
 IDLE_SECONDS: Final = 1.0
 """How long an idle stream waits before it looks whether it should stop."""
 RETRY_SECONDS: Final = (0.2, 5.0)
@@ -110,11 +116,14 @@ def _copy_if_new(
             raise wal.SlotInUseError(f"another pipeline reads slot {name}; this one waits for its turn")
         if position is not None and position.is_copied and not existing.is_lost:
             return
+    # Said before anything is touched: whoever compares the stores meanwhile must know.
+    started_after = position.lsn + 1 if position is not None else 0
+    positions.record(client, origin, is_copied=False, lsn=started_after, ts_us=0, rows=0)
+    if existing is not None:
         slot.drop(connection, name)
     _log.info("copying the tables", slot=name, again=position is not None)
     with slot.created(database_url, name) as snapshot:
         ts_us = time.time_ns() // 1000
-        positions.record(client, origin, is_copied=False, lsn=snapshot.version, ts_us=0, rows=0)
         rows = 0
         for message in snapshot.messages():
             loader.add(message)
@@ -146,7 +155,9 @@ class _Stream:
             if isinstance(item, wal.Message):
                 add(item)
                 self._rows += 1
-                if self._loader.is_full:
+                if self._rows % ROWS_BETWEEN_LOOKS == 0 and self._commit is not None and self._due() <= 0:
+                    self._settle()
+                elif self._loader.is_full:
                     self._loader.flush()
             elif isinstance(item, wal.Commit):
                 self._commit = item

@@ -1,0 +1,88 @@
+"""What cannot be stored is set aside alone; a warehouse that is away sets nothing aside."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pipeline_rows import books, warehouse
+
+from countroom import clock
+from countroom.events.wal import Message
+from countroom.settings import Settings
+from countroom.warehouse import load, schema
+from countroom.warehouse.dead_letters import DeadLetters
+from countroom.warehouse.load import ContractBrokenError, Loader, WarehouseAwayError
+
+
+def message(lsn: int = 1, **changed: Any) -> Message:
+    body = {
+        "id": str(clock.new_id()), "country": "MT", "status": "active", "kyc_status": "pending",
+        "created_at": "2026-01-03T00:00:00.000000Z", "updated_at": "2026-01-03T00:00:00.000000Z",
+        "__deleted": "false", "__op": "c", "__lsn": lsn, "__ts_us": 1,
+    }  # fmt: skip
+    return Message("users", lsn, json.dumps(body | changed).encode())
+
+
+def test_messages_at_fault_become_dead_letters_once_and_their_neighbours_are_stored(settings: Settings) -> None:
+    assert settings.clickhouse_url
+    assert settings.database_url
+    schema.migrate(settings.clickhouse_url)
+    poison = [
+        message(2, created_at="2026-13-03T00:00:00.000000Z"),  # the check lets it pass, ClickHouse does not
+        message(3, created_at="2026-01-03T00:00:00Z"),
+        message(4, status="asleep"),
+        Message("users", 5, b'{"id": '),
+        Message("users", 6, b"\xff\xfe"),
+        Message("users", 7, message(7).body + b"\n" + message(7).body),  # two in one would count twice
+    ]
+    good = [message(10 + number) for number in range(50)]
+    with books(settings) as book, warehouse(settings) as client:
+        for _ in range(2):
+            loader = Loader(client, DeadLetters(settings.database_url).keep)
+            for one in (*good[:20], *poison, *good[20:]):
+                loader.add(one)
+            loader.flush()
+            assert loader.rows == 0
+        letters = book.ask("SELECT position, topic, reason, body FROM dead_letters ORDER BY position")
+        assert [letter[0] for letter in letters] == [2, 3, 4, 5, 6, 7]
+        assert letters[0][2].startswith("refused by ClickHouse: ")
+        assert all(letter[2].startswith("breaks the contract: ") for letter in letters[1:])
+        assert [bytes(letter[3]) for letter in letters] == [one.body for one in poison]
+        assert client.query("SELECT count() FROM players FINAL").first_row == (50,)
+
+
+def test_a_contract_broken_wholesale_stops_the_loading(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.clickhouse_url
+    monkeypatch.setattr(load, "DEAD_LETTERS_MAX", 3)
+    kept: list[Message] = []
+    with warehouse(settings) as client:
+        loader = Loader(client, lambda one, _: kept.append(one))
+        for lsn in range(10):
+            loader.add(message(lsn, status="asleep"))
+        with pytest.raises(ContractBrokenError):
+            loader.flush()
+    assert len(kept) == 3
+
+
+def test_a_server_that_cannot_work_sets_nothing_aside(settings: Settings) -> None:
+    kept: list[Message] = []
+    with warehouse(settings) as client:
+        loader = Loader(client, lambda one, _: kept.append(one))
+        loader.add(message())
+        with pytest.raises(WarehouseAwayError):  # the tables are not there
+            loader.flush()
+        assert loader.rows == 1
+    assert kept == []
+
+
+def test_times_keep_their_microseconds(settings: Settings) -> None:
+    assert settings.clickhouse_url
+    schema.migrate(settings.clickhouse_url)
+    with warehouse(settings) as client:
+        loader = Loader(client, lambda _, reason: pytest.fail(reason))
+        loader.add(message(created_at="2026-10-25T01:59:59.999999Z", newer_field={"a": 1}))
+        loader.flush()
+        assert client.query("SELECT registered_at FROM players FINAL").first_row == (
+            datetime(2026, 10, 25, 1, 59, 59, 999999, tzinfo=UTC),
+        )

@@ -1,0 +1,86 @@
+"""P6 is proved while bets flow, and a single row that was lost, doubled or changed is found."""
+
+import random
+import threading
+
+from pipeline_rows import books, running_pipeline, warehouse
+
+from countroom.settings import Settings
+from countroom.warehouse import reconcile
+
+
+def test_the_proof_is_exact_while_rows_are_written_and_changed(settings: Settings) -> None:
+    stop = threading.Event()
+
+    def write(seed: int) -> None:
+        chance = random.Random(seed)  # noqa: S311 - any will do
+        with books(settings) as book:
+            user = book.player()
+            ids: list[str] = []
+            while not stop.is_set():
+                book.connection.autocommit = False  # transactions that stay open across the comparison's steps
+                ids += book.move_many(user, chance.randint(1, 20))
+                stop.wait(chance.random() / 20)
+                book.cancel(*chance.sample(ids, min(len(ids), 5)))
+                book.round(user, "1.00", "0.37")
+                book.connection.commit()
+
+    writers = [threading.Thread(target=write, args=(seed,)) for seed in range(2)]
+    with running_pipeline(settings):
+        for writer in writers:
+            writer.start()
+        try:
+            proofs = [reconcile.compare(settings) for _ in range(5)]
+        finally:
+            stop.set()
+            for writer in writers:
+                writer.join()
+        last = reconcile.compare(settings)
+    assert [proof.violations for proof in proofs] == [()] * 5
+    assert all(proof.holds for proof in proofs)
+    assert proofs[-1].compared > proofs[0].compared
+    assert last.compared >= proofs[-1].compared
+
+
+def test_a_row_that_is_lost_or_doubled_or_changed_is_named(settings: Settings) -> None:
+    with books(settings) as book, running_pipeline(settings), warehouse(settings) as client:
+        user = book.player()
+        first, second, third, *_ = book.move_many(user, 50)
+        round_id = book.round(user, "2.00", "1.00")
+        book.wait_for_copy(settings)
+        assert reconcile.compare(settings).holds
+
+        client.command(
+            f"ALTER TABLE events_transactions DELETE WHERE transaction_id = '{first}' SETTINGS mutations_sync = 1"
+        )
+        client.command(
+            "INSERT INTO events_transactions SELECT * REPLACE ('bonus' AS wallet_type)"
+            f" FROM events_transactions FINAL WHERE transaction_id = '{second}'"
+        )
+        client.command(
+            "INSERT INTO events_transactions SELECT * REPLACE (amount + toDecimal64('0.01', 2) AS amount)"
+            f" FROM events_transactions FINAL WHERE transaction_id = '{third}'"
+        )
+        client.command(
+            "INSERT INTO events_game_rounds SELECT * REPLACE (toDecimal64('1.01', 2) AS win_amount)"
+            f" FROM events_game_rounds FINAL WHERE round_id = '{round_id}'"
+        )
+        proof = reconcile.compare(settings)
+        assert not proof.holds
+        found = " | ".join(proof.violations)
+        assert f"transactions {first} is missing in ClickHouse" in found
+        assert f"transactions {second} counts 2 times in ClickHouse" in found
+        assert f"transactions {third} is " in found
+        assert f"game_rounds {round_id} is " in found
+
+        client.command(
+            "INSERT INTO events_transactions SELECT * REPLACE (9000000000000000000 AS _version)"
+            f" FROM events_transactions FINAL WHERE transaction_id = '{third}'"
+        )
+        assert "positions that PostgreSQL's log has not reached" in " | ".join(reconcile.compare(settings).violations)
+
+
+def test_without_a_pipeline_nothing_is_proved_and_the_reason_is_said(settings: Settings) -> None:
+    proof = reconcile.compare(settings, deadline_seconds=0.5)
+    assert not proof.holds
+    assert proof.violations == ("The pipeline has not finished its first copy of the tables.",)
