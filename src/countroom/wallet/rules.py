@@ -26,6 +26,7 @@ from countroom.wallet.commands import (
     KeyConflict,
     NoOpenSession,
     NotReversible,
+    Operation,
     Play,
     PlayerBlocked,
     Posted,
@@ -78,7 +79,7 @@ class _Draft:
         self.rows: list[Row] = []
         self.entries: list[Entry] = []
         self.cancelled: list[Row] = []
-        self.tombstones: list[Tombstone] = []
+        self.tombstones: dict[str, Tombstone] = {}
         self.rounds: dict[UUID, Round] = {}
         self.sums: dict[UUID, SessionSums] = {}
         self.posted: list[Posted] = []
@@ -88,6 +89,9 @@ class _Draft:
     @property
     def spendable(self) -> Decimal:
         return self.balance["main"] + self.balance["bonus"]
+
+    def rows_of(self, external_id: str) -> list[Row]:
+        return [row for row in self.rows if _bare(row.external_id) == external_id]
 
     def wallet(self, wallet_type: str) -> Wallet:
         return self.main if wallet_type == "main" else self.bonus
@@ -155,11 +159,11 @@ class Ledger:
         balance, round_id = draft.spendable, None
         for operation in command.operations:
             external_id = f"{command.source}:{operation.key}"
-            known = self._known(command, operation, external_id)
+            known = self._known(command, operation, external_id, draft)
             if known is None:
                 return None
             if isinstance(known, Tombstone):
-                posted.append(_posted_reversal(operation.key, known, self.facts.dead[known.target_external_id]))
+                posted.append(self._posted_reversal(operation.key, known, draft))
                 balance = known.answer_balance
             else:
                 posted.append(_posted_rows(operation.key, known))
@@ -174,25 +178,35 @@ class Ledger:
             round_id = round_.id if round_ is not None else None
         return Answer(tuple(posted), balance, round_id, repeated=True)
 
-    def _known(self, command: Command, operation: object, external_id: str) -> list[Row] | Tombstone | None:
-        """Return what a key has done before.
+    def _known(
+        self, command: Command, operation: Operation, external_id: str, draft: _Draft
+    ) -> list[Row] | Tombstone | None:
+        """Return what a key has done before, also earlier in the same command.
 
         Raises:
             KeyConflict: the same key with other content.
         """
-        rows = self.facts.rows.get(external_id)
-        tombstone = self.facts.tombstones.get(external_id)
-        if rows is None and tombstone is None:
+        rows = self.facts.rows.get(external_id) or draft.rows_of(external_id)
+        stone = self.facts.tombstones.get(external_id) or draft.tombstones.get(external_id)
+        if not rows and stone is None:
             return None
-        assert isinstance(operation, (Bet, Win, Reverse, Deposit))
         same = content_hash(command, operation)
         if isinstance(operation, Reverse):
-            if tombstone is None or tombstone.request_hash != same:
+            if stone is None or stone.request_hash != same:
                 raise KeyConflict
-            return tombstone
-        if rows is None or rows[0].request_hash != same:
+            return stone
+        if not rows or rows[0].request_hash != same:
             raise KeyConflict
         return rows
+
+    def _first_reversal(self, target_id: str, draft: _Draft) -> Tombstone | None:
+        """Return the one reversal of a target that counts (P4)."""
+        earlier = (
+            stone
+            for stone in draft.tombstones.values()
+            if stone.target_external_id == target_id and stone.outcome != "repeated"
+        )
+        return self.facts.dead.get(target_id) or next(earlier, None)
 
     def _round_for(self, command: Command, draft: _Draft) -> Round | None:
         """Find or open the command's round."""
@@ -239,19 +253,13 @@ class Ledger:
 
     # What a command does -----------------------------------------------------------------
 
-    def _operate(
-        self, command: Command, operation: Bet | Win | Reverse | Deposit, round_: Round | None, draft: _Draft
-    ) -> None:
+    def _operate(self, command: Command, operation: Operation, round_: Round | None, draft: _Draft) -> None:
         external_id = f"{command.source}:{operation.key}"
         if operation.key.endswith(SECOND_ROW):
             raise KeyConflict("An id may not end in /bonus.")
-        known = self._known(command, operation, external_id)
-        if known is None:
-            known = next(([row] for row in draft.rows if row.external_id == external_id), None)
-            if known is not None and known[0].request_hash != content_hash(command, operation):
-                raise KeyConflict
+        known = self._known(command, operation, external_id, draft)
         if isinstance(known, Tombstone):
-            draft.posted.append(_posted_reversal(operation.key, known, self.facts.dead[known.target_external_id]))
+            draft.posted.append(self._posted_reversal(operation.key, known, draft))
         elif known is not None:
             draft.posted.append(_posted_rows(operation.key, known))
         elif isinstance(operation, Reverse):
@@ -333,17 +341,15 @@ class Ledger:
             external_id, target_id, self.new_id(), command.user_id, content_hash(command, operation),
             "unseen", ZERO, ZERO, ZERO,
         )  # fmt: skip
-        first = self.facts.dead.get(target_id) or next(
-            (other for other in draft.tombstones if other.target_external_id == target_id), None
-        )
-        rows = self.facts.rows.get(target_id) or [row for row in draft.rows if _bare(row.external_id) == target_id]
+        first = self._first_reversal(target_id, draft)
+        rows = self.facts.rows.get(target_id) or draft.rows_of(target_id)
         if first is not None:
             # The caller gets the first reversal's id: for him, this one has happened.
             stone.outcome, stone.id = "repeated", first.id
         elif rows:
             self._undo(command, rows, stone, draft)
-        draft.tombstones.append(stone)
-        draft.posted.append(_posted_reversal(operation.key, stone, first or stone))
+        draft.tombstones[external_id] = stone
+        draft.posted.append(self._posted_reversal(operation.key, stone, draft))
 
     def _undo(self, command: Command, rows: list[Row], stone: Tombstone, draft: _Draft) -> None:
         kind = rows[0].type
@@ -373,6 +379,11 @@ class Ledger:
         self._count(round_, kind, -whole, -bonus, draft)
         if round_.bet_amount == 0 and round_.win_amount == 0:
             round_.status, round_.closed_at = "cancelled", self.moment
+
+    def _posted_reversal(self, key: str, stone: Tombstone, draft: _Draft) -> Posted:
+        first = self._first_reversal(stone.target_external_id, draft)
+        assert first is not None
+        return Posted(key, None if first.outcome == "unseen" else stone.id, ZERO)
 
     def _count(self, round_: Round, kind: str, amount: Decimal, bonus: Decimal, draft: _Draft) -> None:
         sums = draft.sums.setdefault(round_.session_id, SessionSums())
@@ -406,12 +417,12 @@ class Ledger:
         for row in draft.cancelled:
             row.status = "cancelled"  # of a row written in this batch this is all there is to do
             writes.cancelled.append(row.id)
-        for stone in draft.tombstones:
+        for stone in draft.tombstones.values():
             stone.answer_balance = draft.spendable
             facts.tombstones[stone.external_id] = stone
             if stone.outcome != "repeated":
                 facts.dead[stone.target_external_id] = stone
-        writes.tombstones += draft.tombstones
+        writes.tombstones += draft.tombstones.values()
         for wallet in (draft.main, draft.bonus):
             if draft.sequence[wallet.type] != wallet.sequence:
                 wallet.balance, wallet.sequence = draft.balance[wallet.type], draft.sequence[wallet.type]
@@ -451,7 +462,3 @@ def _bare(external_id: str) -> str:
 
 def _posted_rows(key: str, rows: list[Row]) -> Posted:
     return Posted(key, rows[0].id, sum((row.amount for row in rows if row.wallet_type == "bonus"), ZERO))
-
-
-def _posted_reversal(key: str, stone: Tombstone, first: Tombstone) -> Posted:
-    return Posted(key, None if first.outcome == "unseen" else stone.id, ZERO)
