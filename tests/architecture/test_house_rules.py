@@ -18,6 +18,7 @@ READS_THE_ENVIRONMENT = {
     # One frozen settings object is read from the environment and passed down. These start
     # processes, whose environment it then is.
     "__main__.py",
+    "commands",
     "embedded",
     "demo",
 }
