@@ -19,6 +19,7 @@ READS_THE_ENVIRONMENT = {
     # processes, whose environment it then is.
     "__main__.py",
     "commands",
+    "bench",
     "embedded",
     "demo",
 }
