@@ -24,6 +24,7 @@ import pytest
 import redis as redis_client
 from clickhouse_connect.driver.client import Client
 
+from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
 from countroom.embedded.postgres import place_of_cluster
 from countroom.schema import migrate
@@ -59,6 +60,8 @@ def data_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def stores() -> Iterator[RunningStores]:
     """PostgreSQL, Valkey and ClickHouse, started once."""
+    # Not what the tests are about, and most of the time that a fresh database takes.
+    postgres.SETTINGS["fsync"] = "off"
     with data_folder() as folder, embedded_stores.running(load({"COUNTROOM_DATA": str(folder)}), print) as settings:
         assert settings.database_url
         assert settings.redis_url
