@@ -6,8 +6,9 @@ from uuid import UUID
 
 import asyncpg
 
-from countroom.payments.rules import Payment, Status
+from countroom.payments.rules import Payment
 from countroom.postgres import Transaction
+from countroom.schema.enumerations import PaymentStatus
 
 
 def _payment(row: asyncpg.Record) -> Payment:
@@ -88,7 +89,7 @@ async def record_intent(
     return _payment(row)
 
 
-async def set_status(tx: Transaction, *, payment_id: UUID, status: Status, now: datetime) -> None:
+async def set_status(tx: Transaction, *, payment_id: UUID, status: PaymentStatus, now: datetime) -> None:
     """Move a payment forward; one that is at its end stays there."""
     await tx.execute(
         """

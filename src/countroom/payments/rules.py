@@ -7,6 +7,7 @@ from uuid import UUID
 
 from countroom.money import EXPONENTS, Money
 from countroom.refusal import Refusal
+from countroom.schema.enumerations import PaymentStatus, PaymentType
 
 DEPOSIT_MIN: Final = Decimal(1)
 DEPOSIT_MAX: Final = Decimal(100_000)
@@ -14,7 +15,6 @@ DEPOSIT_MAX: Final = Decimal(100_000)
 DEPOSIT_MAX_WHOLE: Final = Decimal(10_000_000)
 """Of a currency without decimals, whose unit is worth about a hundredth."""
 
-Status = Literal["pending", "processing", "success", "failed"]
 Outcome = Literal[
     "credited",  # the wallet has the money now
     "failed",  # the payment has come to nothing
@@ -37,10 +37,10 @@ class Payment:
 
     id: UUID
     user_id: UUID
-    type: Literal["deposit", "withdrawal"]
+    type: PaymentType
     amount: Decimal
     currency: str
-    status: Status
+    status: PaymentStatus
     payment_intent_id: str | None
     payment_url: str | None
 

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal, Self
+from typing import Self
 from uuid import UUID
 
 import asyncpg
 
 from countroom.postgres import Database, Transaction
-
-UserStatus = Literal["active", "blocked", "closed"]
-StaffRole = Literal["admin", "cashier", "analyst", "compliance", "support"]
+from countroom.schema.enumerations import StaffRole, UserStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

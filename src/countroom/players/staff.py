@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 from countroom.clock import Clock, new_id
 from countroom.clock import now as system_clock
 from countroom.players import passwords, queries, rules, sessions
-from countroom.players.queries import StaffRole
 from countroom.players.service import WrongCredentials, count_sign_in, forgive_sign_in
 from countroom.postgres import Database
 from countroom.refusal import Refusal
+from countroom.schema.enumerations import StaffRole
 
 FIRST_EMAIL: Final = "admin@countroom.local"
 PASSWORD_BYTES: Final = 15

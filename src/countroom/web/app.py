@@ -84,6 +84,7 @@ def create_app(settings: Settings) -> Litestar:
         exception_handlers={
             Refusal: problems.on_refusal,
             HTTPException: problems.on_http_exception,
+            RecursionError: problems.on_deep_nesting,
             Exception: problems.on_fault,
         },
         request_max_body_size=BODY_BYTES_MAX,

@@ -1,5 +1,6 @@
 """Every refusal on our own API as `application/problem+json` (RFC 9457), with a stable code."""
 
+import re
 from typing import Any, Final
 
 import structlog
@@ -24,6 +25,8 @@ _TITLES: Final = {
 }  # fmt: skip
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+
+_MISSING_FIELD: Final = re.compile(r"missing required field `([^`]+)`")
 
 _log = structlog.get_logger()
 
@@ -64,6 +67,11 @@ def on_http_exception(_: Request[Any, Any, Any], error: HTTPException) -> Respon
     return problem(error.status_code, codes.get(error.status_code, "refused"), error.detail or "Refused.")
 
 
+def on_deep_nesting(_: Request[Any, Any, Any], __: RecursionError) -> Response[dict[str, Any]]:
+    """Answer a body that the decoder gave up on."""
+    return problem(400, "invalid_request", "The body is nested too deeply.")
+
+
 def on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """Answer a bug: nothing about it leaves the process."""
     _log.exception("a request failed", path=request.url.path, exc_info=error)
@@ -71,8 +79,13 @@ def on_fault(request: Request[Any, Any, Any], error: Exception) -> Response[dict
 
 
 def _fault(error: ValidationException) -> tuple[str | None, str]:
+    """Return the field at fault, where the framework's words name it, and what is wrong with it."""
     extra = error.extra
-    if isinstance(extra, list) and extra and isinstance(extra[0], dict):
-        first = extra[0]
-        return str(first["key"]) if first.get("key") else None, str(first.get("message", error.detail))
-    return None, error.detail
+    if not (isinstance(extra, list) and extra and isinstance(extra[0], dict)):
+        return None, error.detail
+    message = str(extra[0].get("message", error.detail))
+    missing = _MISSING_FIELD.search(message)
+    if missing is not None:
+        return missing[1], message
+    key = extra[0].get("key")
+    return str(key) if key and key != "data" else None, message

@@ -1,14 +1,11 @@
 """What the API's documentation says about refusals, and amounts as they come in."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, Response
 from litestar.openapi.datastructures import ResponseSpec
 
 from countroom.money import InvalidAmount
-from countroom.web.problems import problem
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 PLAYER_SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}]
@@ -49,16 +46,6 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
         )
         for status in statuses
     }
-
-
-def _nested_too_deeply(_: Request[Any, Any, Any], __: Exception) -> Response[dict[str, Any]]:
-    return problem(400, "invalid_request", "The body is nested too deeply.")
-
-
-body_faults: Final[dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]]] = {
-    RecursionError: _nested_too_deeply
-}
-"""For handlers that take a body: what the framework's decoder does not turn into a refusal itself."""
 
 
 class AmountText(str):

@@ -13,7 +13,7 @@ from countroom.payments import service
 from countroom.payments.providers.sandbox import HEADER, SandboxProvider
 from countroom.players.service import SignedIn
 from countroom.settings import Settings
-from countroom.web.api.answers import PLAYER_SECURITY, Amount, body_faults, problems
+from countroom.web.api.answers import PLAYER_SECURITY, Amount, problems
 from countroom.web.api.players import signed_in
 from countroom.web.sessions import AnyRequest
 
@@ -51,7 +51,6 @@ class WebhookTaken(msgspec.Struct):
 @post(
     "/api/v1/deposits",
     dependencies=signed_in,
-    exception_handlers=body_faults,
     tags=["money"],
     summary="Pay in",
     description="Starts a payment and says where it is paid. The wallet is credited when the payment provider reports "

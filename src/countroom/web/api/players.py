@@ -13,7 +13,7 @@ from countroom.money import format_amount
 from countroom.players import service
 from countroom.players.service import SignedIn
 from countroom.wallet.service import TransactionRow, transactions_of, wallets_of
-from countroom.web.api.answers import PLAYER_SECURITY, body_faults, problems
+from countroom.web.api.answers import PLAYER_SECURITY, problems
 from countroom.web.sessions import AnyRequest, NotSignedIn, bearer_token, client_address, signed_in_player
 
 PAGE_MAX: Final = 200
@@ -101,7 +101,6 @@ class TransactionsShown(msgspec.Struct):
 
 @post(
     "/api/v1/players",
-    exception_handlers=body_faults,
     tags=["players"],
     summary="Open an account",
     description="Opens an account with wallets in the chosen currency, and mails a confirmation code to the address. "
@@ -128,7 +127,6 @@ async def register(request: AnyRequest, data: JSONBody[NewPlayer]) -> PlayerCrea
 @post(
     "/api/v1/sign-in",
     status_code=200,
-    exception_handlers=body_faults,
     tags=["players"],
     summary="Sign in",
     description="Gives a new bearer token each time. It is valid for twelve hours, or until sign-out.",
@@ -181,7 +179,6 @@ async def send_email_code(request: AnyRequest, player: NamedDependency[SignedIn]
     "/api/v1/players/confirm-email",
     status_code=204,
     dependencies=signed_in,
-    exception_handlers=body_faults,
     tags=["players"],
     summary="Confirm the e-mail address",
     description="Takes the code that was mailed. It can be used once, and five wrong tries end it.",

@@ -18,7 +18,7 @@ from countroom.players import staff
 from countroom.players.staff import StaffSession
 from countroom.postgres import Database
 from countroom.refusal import Refusal
-from countroom.web.api.answers import PLAYER_SECURITY, body_faults, problems
+from countroom.web.api.answers import PLAYER_SECURITY, problems
 from countroom.web.api.players import Credentials
 from countroom.web.sessions import AnyRequest, client_address, signed_in_staff
 
@@ -108,7 +108,6 @@ class ChecksShown(msgspec.Struct):
 @post(
     "/api/v1/staff/sign-in",
     status_code=200,
-    exception_handlers=body_faults,
     tags=["staff"],
     summary="Sign in as staff",
     description="Gives a new bearer token each time. It is valid for twelve hours, or until `DELETE /api/v1/session`.",
