@@ -15,7 +15,7 @@ up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it)
 	@exec $(BIN)/countroom up $(ARGS)
 
 test: lint ## Linters, types, import contracts and all tests
-	@$(BIN)/python -m pytest -p tests.no_skips $(ARGS)
+	@$(BIN)/python -m pytest -p tests.no_skips -n 2 --dist worksteal $(ARGS)
 
 lint: ## Linters, types and import contracts alone
 	@requirements/install test

@@ -27,7 +27,7 @@ def test_the_books_hold_and_every_fact_is_counted_whatever_is_killed_under_play(
     with whole_casino(bots=True) as casino:
         for number in range(KILLS):
             name = each_once[number] if number < len(each_once) else chance.choice([*VICTIMS, OWNER])
-            casino.play_on(chance.randint(20, 200))
+            casino.play_on(chance.randint(20, 120))
             began = time.monotonic()
             casino.kill(name)
             away = time.monotonic() - began
