@@ -52,9 +52,12 @@ async def tiles(state: State) -> Values:
     settings: Settings = state.settings
     today = now().astimezone(ZoneInfo(settings.reporting_time_zone)).date()
     yesterday = today - timedelta(days=1)
-    days = await _ask(state, lambda client: warehouse.days(client, yesterday, today))
+    days, refused = await asyncio.gather(
+        _ask(state, lambda client: warehouse.days(client, yesterday, today)),
+        queries.refused_days(state.database, yesterday),
+    )
     shown = None if days is None else views.tiles(days.get(today), days.get(yesterday), settings.reporting_currency)
-    return {"tiles": shown}
+    return {"tiles": shown, "refused": refused}
 
 
 async def playing(state: State) -> Values:
@@ -117,6 +120,7 @@ async def everything(state: State) -> Values:
         "zone": settings.reporting_time_zone,
         "today": f"{today:%A} {today.day} {today:%B}",
     }
+    await _ask(state, lambda client: client.ping())  # so that not every part opens the connection
     for part in await asyncio.gather(*(part(state) for part in PARTS.values())):
         values |= part
     return values
@@ -127,15 +131,16 @@ async def chart(state: State) -> Values:
     settings: Settings = state.settings
     moment = now()
     since = moment.replace(second=0, microsecond=0) - timedelta(minutes=views.MINUTES_SHOWN - 1)
-    today = moment.astimezone(ZoneInfo(settings.reporting_time_zone)).date()
+    zone = ZoneInfo(settings.reporting_time_zone)
+    days = [since.astimezone(zone).date(), moment.astimezone(zone).date()]
     rows, rates = await asyncio.gather(
         _ask(state, lambda client: warehouse.minutes(client, since)),
-        queries.rates(state.database, settings.reporting_currency, today),
+        queries.rates(state.database, settings.reporting_currency, days),
     )
     if rows is None:
         note = "The warehouse (ClickHouse) does not answer. The chart comes back with it; play and payments go on."
         return {"available": False, "note": note}
-    minutes = views.minutes(rows, rates, moment)
+    minutes = views.minutes(rows, rates, moment, zone)
     missing = ", ".join(minutes.without_rate)
     return {
         "available": True,

@@ -5,12 +5,13 @@ from typing import Annotated, Any, Final
 
 from litestar import Request, Response, Router, get, post
 from litestar.datastructures import CacheControlHeader, State
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import NotFoundException
-from litestar.params import Body
+from litestar.params import Body, FromPath
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
+from litestar.types import ControllerRouterHandler
 
 from countroom.players import sessions, staff
 from countroom.players.staff import StaffSession
@@ -90,13 +91,13 @@ async def leave(request: AnyRequest, state: State) -> Redirect:
 
 
 @get("/")
-async def dashboard(state: State, member: StaffSession) -> Response[str]:
+async def dashboard(state: State, member: NamedDependency[StaffSession]) -> Response[str]:
     """Show the whole board, with its figures already in it."""
     return page("dashboard.html", staff=member, **await board.everything(state))
 
 
 @get("/fragments/{name:str}")
-async def fragment(state: State, name: str, member: StaffSession) -> Response[str]:
+async def fragment(state: State, name: FromPath[str], member: NamedDependency[StaffSession]) -> Response[str]:
     """Give one part of the board anew."""
     part = board.PARTS.get(name)
     if part is None:
@@ -105,7 +106,7 @@ async def fragment(state: State, name: str, member: StaffSession) -> Response[st
 
 
 @get("/chart.json")
-async def chart(state: State, member: StaffSession) -> Response[Any]:
+async def chart(state: State, member: NamedDependency[StaffSession]) -> Response[Any]:
     """Give the figures of the live chart."""
     assert member
     return Response(await board.chart(state), headers=PAGE_HEADERS)
@@ -121,7 +122,7 @@ def show_refusal(request: AnyRequest, refusal: Refusal) -> Response[Any]:
     return page("sign_in.html", status=status, email="", problem=refusal.sentence)
 
 
-route_handlers = [
+route_handlers: list[ControllerRouterHandler] = [
     root,
     favicon,
     Router(

@@ -61,16 +61,22 @@ async def count_open_sessions(database: Database, since: UUID) -> int:
     return int(row["open"]) if row else 0
 
 
-async def rates(database: Database, reporting_currency: str, day: date) -> dict[str, Decimal]:
-    """Return what one unit of each currency is worth in the reporting currency: the last rate up to that day."""
+async def rates(database: Database, reporting_currency: str, days: Sequence[date]) -> dict[tuple[date, str], Decimal]:
+    """Return what one unit of each currency was worth on each day, in the reporting currency."""
     rows = await database.fetch(
         """
-        SELECT DISTINCT ON (currency) currency, rate
+        SELECT day, currency, rate
           FROM exchange_rates
-         WHERE reporting_currency = $1 AND day <= $2
-         ORDER BY currency, day DESC
+         WHERE reporting_currency = $1 AND day = ANY($2::date[])
         """,
         reporting_currency,
-        day,
+        days,
     )
-    return {**{row["currency"]: row["rate"] for row in rows}, reporting_currency: Decimal(1)}
+    same = {(day, reporting_currency): Decimal(1) for day in days}
+    return {(row["day"], row["currency"]): row["rate"] for row in rows} | same
+
+
+async def refused_days(database: Database, since: date) -> list[str]:
+    """Return why days from that one on have no KPI row, a sentence each."""
+    rows = await database.fetch("SELECT sentence FROM kpi_refusals WHERE day >= $1 ORDER BY day", since)
+    return [row["sentence"] for row in rows]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Literal
 from uuid import UUID
@@ -265,11 +265,14 @@ def _conversion_tile(today: Decimal | None, yesterday: Decimal | None) -> Tile:
     )
 
 
-def minutes(rows: Iterable[MinuteRow], rates: Mapping[str, Decimal], moment: datetime) -> Minutes:
+def minutes(
+    rows: Iterable[MinuteRow], rates: Mapping[tuple[date, str], Decimal], moment: datetime, zone: ZoneInfo
+) -> Minutes:
     """Add up the last minutes over all currencies; the last point is the minute still running.
 
-    Each minute's money in a currency is converted with its rate and rounded once. A currency
-    without a rate is named instead of added: unconverted money is never in a sum.
+    Each minute's money in a currency is converted with the rate of its day in the reporting
+    time zone, as the marts do, and rounded once. A currency without a rate is named instead of
+    added: unconverted money is never in a sum.
     """
     last = moment.astimezone(UTC).replace(second=0, microsecond=0)
     starts = [last - timedelta(minutes=back) for back in reversed(range(MINUTES_SHOWN))]
@@ -280,7 +283,7 @@ def minutes(rows: Iterable[MinuteRow], rates: Mapping[str, Decimal], moment: dat
         if row.minute not in revenue:
             continue
         bets[row.minute] += row.bets
-        rate = rates.get(row.currency)
+        rate = rates.get((row.minute.astimezone(zone).date(), row.currency))
         if rate is None:
             missing.add(row.currency)
         else:

@@ -1,0 +1,75 @@
+"""A casino in every state that the dashboard may meet, its address, and a browser."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+from browser.played import Casino, open_casino
+from browser.window import ARGUMENTS, CHROMIUM, PATIENCE_SECONDS, serving, until
+from countroom import clickhouse
+from countroom.marts import refresh
+from countroom.settings import Settings
+from countroom.warehouse import pipeline
+
+
+@pytest.fixture
+async def casino(settings: Settings) -> AsyncIterator[Casino]:
+    """An empty casino: games, rates and an administrator; nobody has played."""
+    opened = await open_casino(settings)
+    yield opened
+    await opened.database.close()
+
+
+@pytest.fixture
+async def played(casino: Casino) -> Casino:
+    """A casino after two days of play; everything has arrived in ClickHouse and is counted."""
+    await casino.register_players(48)
+    await casino.play(bets_a_minute=24)
+    for _ in range(12):
+        await casino.play_round()
+    await casino.prove()
+    await asyncio.to_thread(_carry_and_count, casino.settings)
+    return casino
+
+
+@pytest.fixture
+def address(casino: Casino) -> Iterator[str]:
+    with serving(casino.settings) as served:
+        yield served
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        await chromium.close()
+
+
+def _carry_and_count(settings: Settings) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=pipeline.run, args=(settings, stop), daemon=True)
+    thread.start()
+    try:
+        _wait_until_arrived(settings)
+        refresh.refresh(settings)
+    finally:
+        stop.set()
+        thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
+
+
+def _wait_until_arrived(settings: Settings) -> None:
+    assert settings.database_url
+    assert settings.clickhouse_url
+    with closing(psycopg2.connect(settings.database_url)) as books, books.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM transactions")
+        committed = cursor.fetchone()
+    assert committed is not None
+    with closing(clickhouse.connect(settings.clickhouse_url)) as client:
+        until(lambda: client.command("SELECT count() FROM events_transactions FINAL") == committed[0])
