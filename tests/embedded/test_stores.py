@@ -167,22 +167,14 @@ def kill(stores: Stores, name: str) -> None:
 def test_after_the_owner_was_killed_the_next_one_continues(folder: Path) -> None:
     with owner(folder) as (process_, addresses):
         write(addresses, "before the owner was killed")
-        process_.kill()
-    with running(settings_for(folder)) as settings:
-        assert "before the owner was killed" in kept(addresses_of(settings))
-        assert len([pid for pid in at_work(folder) if psutil.Process(pid).ppid() == os.getpid()]) == 3
-    assert at_work(folder) == []
-
-
-def test_the_engine_ends_with_a_killed_owner(folder: Path) -> None:
-    with owner(folder) as (process_, _):
         engine = process.read_pid(folder / "clickhouse.pid")
         assert engine is not None
         assert process.is_alive(engine)
         process_.kill()
-    until(lambda: not process.is_alive(engine))
-    with owned(settings_for(folder)) as stores:  # ends what does not end by itself
-        stores.start()
+    until(lambda: not process.is_alive(engine))  # by itself; the others are met by the next owner
+    with running(settings_for(folder)) as settings:
+        assert "before the owner was killed" in kept(addresses_of(settings))
+        assert len([pid for pid in at_work(folder) if psutil.Process(pid).ppid() == os.getpid()]) == 3
     assert at_work(folder) == []
 
 
