@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from countroom.money import Money
 from countroom.payments import rules
 from countroom.payments.providers import sandbox
-from countroom.payments.rules import Payment, Status, Verdict
+from countroom.payments.rules import Payment, Verdict
+from countroom.schema.enumerations import PaymentStatus
 
 SECRET = "whsec-0123456789abcdef"
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -95,7 +96,7 @@ def test_an_event_without_a_usable_id_is_none(event_id: str) -> None:
     assert sandbox.read_event(msgspec.json.encode({"event_id": event_id, "type": "payment.failed"})) is None
 
 
-def payment(status: Status = "processing", **changes: object) -> Payment:
+def payment(status: PaymentStatus = "processing", **changes: object) -> Payment:
     facts: dict[str, object] = {
         "id": UUID(int=1),
         "user_id": UUID(int=2),
@@ -122,7 +123,7 @@ def payment(status: Status = "processing", **changes: object) -> Payment:
         ("failed", "success", "review"),
     ],
 )
-def test_a_payment_only_goes_forward(event: str, status: Status, outcome: str) -> None:
+def test_a_payment_only_goes_forward(event: str, status: PaymentStatus, outcome: str) -> None:
     assert rules.judge(f"payment.{event}", "12.50", "EUR", payment=payment(status)).outcome == outcome
 
 
@@ -149,7 +150,7 @@ def test_what_is_not_known_moves_nothing() -> None:
 
 @given(st.text(max_size=20), st.none() | st.text(max_size=12), st.none() | st.text(max_size=4))
 def test_only_the_money_asked_for_is_ever_credited(event_type: str, amount: str | None, currency: str | None) -> None:
-    for status in get_args(Status):
+    for status in get_args(PaymentStatus):
         verdict = rules.judge(event_type, amount, currency, payment=payment(status))
         if verdict.outcome == "credited":
             assert amount is not None
