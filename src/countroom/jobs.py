@@ -24,9 +24,9 @@ from countroom.proof import Proof
 from countroom.refusal import Refusal
 from countroom.settings import Settings
 
-REFRESH: Final = "*/5 * * * * *"
-"""KPI marts: every five seconds, if something has arrived."""
-PROVE: Final = "0 * * * * *"
+REFRESH: Final = "* * * * * */5"
+"""KPI marts: every five seconds, if something has arrived. The seconds are the last of six fields."""
+PROVE: Final = "* * * * * 0"
 """The promises: every minute."""
 RETRY_SECONDS: Final = 2.0
 """The pause before the database is tried again."""
