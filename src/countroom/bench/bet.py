@@ -167,7 +167,7 @@ async def _fill(database_url: str, secret_key: str) -> None:
     connection = await asyncpg.connect(database_url)
     sql = files("countroom.bench").joinpath("players.sql").read_text("utf-8")
     await connection.execute(sql.replace("{players}", str(PLAYERS)))
-    await connection.execute("ANALYZE")
+    await connection.execute("ANALYZE bench_players, users, wallet_accounts, game_sessions")
     await connection.close()
 
 
