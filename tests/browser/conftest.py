@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import psycopg2
 import pytest
@@ -26,15 +26,17 @@ async def casino(settings: Settings) -> AsyncIterator[Casino]:
 
 
 @pytest.fixture
-async def played(casino: Casino) -> Casino:
-    """A casino after two days of play; everything has arrived in ClickHouse and is counted."""
+async def played(casino: Casino) -> AsyncIterator[Casino]:
+    """A casino after two days of play, all of it counted; the pipeline goes on carrying."""
     await casino.register_players(48)
     await casino.play(bets_a_minute=24)
     for _ in range(12):
         await casino.play_round()
     await casino.prove()
-    await asyncio.to_thread(_carry_and_count, casino.settings)
-    return casino
+    with _pipeline(casino.settings):
+        await asyncio.to_thread(_wait_until_arrived, casino.settings)
+        await asyncio.to_thread(refresh.refresh, casino.settings)
+        yield casino
 
 
 @pytest.fixture
@@ -51,17 +53,17 @@ async def browser() -> AsyncIterator[Browser]:
         await chromium.close()
 
 
-def _carry_and_count(settings: Settings) -> None:
+@contextmanager
+def _pipeline(settings: Settings) -> Iterator[None]:
     stop = threading.Event()
     thread = threading.Thread(target=pipeline.run, args=(settings, stop), daemon=True)
     thread.start()
     try:
-        _wait_until_arrived(settings)
-        refresh.refresh(settings)
+        yield
     finally:
         stop.set()
         thread.join(PATIENCE_SECONDS)
-    assert not thread.is_alive()
+        assert not thread.is_alive()
 
 
 def _wait_until_arrived(settings: Settings) -> None:

@@ -36,7 +36,12 @@ class Casino:
         async with self.database.connection() as connection:
             await connection.executemany(
                 "INSERT INTO users (id, email, country, created_at) VALUES ($1, $2, 'MT', $3)",
-                [(one, f"{one}@example.com", yesterday if i % 2 else now()) for i, one in enumerate(players)],
+                [(one, f"{one}@example.com", yesterday if i % 3 == 0 else now()) for i, one in enumerate(players)],
+            )
+            await connection.executemany(
+                "INSERT INTO game_sessions (id, user_id, game_id, currency) "
+                "SELECT $1, $2, id, 'EUR' FROM games LIMIT 1",
+                [(new_id(), player) for player in players],
             )
             await connection.executemany(
                 "INSERT INTO wallet_accounts (id, user_id, currency, type) VALUES ($1, $2, $3, 'main')", self.wallets
@@ -54,8 +59,8 @@ class Casino:
             for _ in range(self.chance.randint(bets_a_minute // 2, bets_a_minute * 3 // 2)):
                 self._bet(rows, moment - timedelta(minutes=minute, seconds=self.chance.random() * 50))
         for index, wallet in enumerate(self.wallets):
-            if index % 3:
-                day = midnight() - timedelta(hours=3) if index % 5 == 0 else moment
+            if index % 5 in {0, 1}:  # of those who registered yesterday some deposit then, the rest today
+                day = midnight() - timedelta(hours=3) if index % 3 == 0 and index % 2 else moment
                 rows.append(_transaction("deposit", Decimal(self.chance.randint(2_000, 30_000)) / 100, wallet, day))
             if index % 4 == 0:
                 day = midnight() - timedelta(hours=2) if index % 8 == 0 else moment

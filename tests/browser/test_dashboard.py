@@ -48,17 +48,18 @@ async def test_the_dashboard_shows_what_was_played_at_both_widths_by_day_and_by_
                 await page.screenshot(path=PICTURES / f"dashboard-{device}-{theme}.png", full_page=True)
 
 
-async def test_the_page_can_be_held_still(played: Casino, address: str, browser: Browser) -> None:
+async def test_the_page_can_be_held_still(casino: Casino, address: str, browser: Browser) -> None:
+    await casino.register_players(1)
     async with visiting(browser, address) as visitor:
         page = visitor.page
-        await visitor.sign_in(played.email, played.password)
+        await visitor.sign_in(casino.email, casino.password)
         await page.get_by_role("button", name="Live").click()
         await expect(page.locator("#live-text")).to_have_text("Paused")
         await page.wait_for_load_state("networkidle")
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
 
-        held = await played.play_round()
+        held = await casino.play_round()
         await page.wait_for_timeout(2_500)  # longer than the page ever waits between two questions
 
         assert asked == []

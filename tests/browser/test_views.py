@@ -82,7 +82,7 @@ def test_a_promise_that_was_never_proved_is_not_shown_as_held() -> None:
     lines = views.promises([ProofRow("P1", True, 7, (), MOMENT - timedelta(seconds=12))], MOMENT)
 
     assert [line.state for line in lines] == ["good"] + ["unknown"] * 5
-    assert views.verdict(lines) == ("warning", "1 of 6 promises proved", "12 s ago")
+    assert views.verdict(lines, MOMENT) == ("warning", "1 of 6 promises proved", "12 s ago")
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,17 @@ def test_a_promise_that_was_never_proved_is_not_shown_as_held() -> None:
 def test_the_verdict_names_what_is_broken(broken: list[str], sentence: str) -> None:
     proofs = [ProofRow(code, code not in broken, 1, ("wallet 1",), MOMENT) for code in views.PROMISES]
 
-    assert views.verdict(views.promises(proofs, MOMENT))[:2] == ("bad", sentence)
+    assert views.verdict(views.promises(proofs, MOMENT), MOMENT)[:2] == ("bad", sentence)
 
 
-def test_the_verdict_is_as_old_as_its_oldest_proof() -> None:
-    proofs = [ProofRow(code, True, 1, (), MOMENT - timedelta(minutes=age)) for age, code in enumerate(views.PROMISES)]
+def test_the_verdict_is_as_old_as_its_oldest_proof_and_no_longer_vouches_for_an_old_one() -> None:
+    def verdict(oldest: int) -> tuple[str, str, str]:
+        ages = dict.fromkeys(views.PROMISES, 0) | {"P4": oldest}
+        proofs = [ProofRow(code, True, 1, (), MOMENT - timedelta(minutes=age)) for code, age in ages.items()]
+        return views.verdict(views.promises(proofs, MOMENT), MOMENT)
 
-    assert views.verdict(views.promises(proofs, MOMENT)) == ("good", "All 6 promises hold", "5 min ago")
+    assert verdict(4) == ("good", "All 6 promises hold", "4 min ago")
+    assert verdict(70) == ("warning", "All 6 promises held when last proved", "1 h ago")
 
 
 def test_a_round_shows_a_shortened_player_and_nothing_else_of_them() -> None:

@@ -38,7 +38,7 @@ _log = structlog.get_logger()
 async def verdict(state: State) -> Values:
     """The one sentence over all promises."""
     lines = await _promise_lines(state)
-    standing, sentence, checked = views.verdict(lines)
+    standing, sentence, checked = views.verdict(lines, now())
     return {"verdict_state": standing, "verdict_text": sentence, "verdict_checked": checked}
 
 

@@ -16,6 +16,8 @@ LAG_SECONDS_CALM: Final = 5.0
 """Up to here the warehouse counts as up to date; people do not see a shorter delay."""
 LAG_SECONDS_LATE: Final = 30.0
 """From here the lag is shown as a fault."""
+PROOF_OLD: Final = timedelta(minutes=5)
+"""Proofs are made every minute; the page no longer vouches for one that is older than this."""
 SECONDS_WITH_TENTHS: Final = 100
 """Longer lags are shown in whole seconds."""
 CENT: Final = Decimal("0.01")
@@ -102,7 +104,7 @@ class PromiseLine:
     verdict: str
     compared: str
     checked: str
-    checked_at: str
+    proved_at: datetime | None
     violations: tuple[str, ...]
 
 
@@ -305,7 +307,7 @@ def promises(proofs: Iterable[ProofRow], moment: datetime) -> list[PromiseLine]:
 def _promise(code: str, proof: ProofRow | None, moment: datetime) -> PromiseLine:
     title, meaning = PROMISES[code]
     if proof is None:
-        return PromiseLine(code, title, meaning, "unknown", "not proved yet", "0", "never", "", ())
+        return PromiseLine(code, title, meaning, "unknown", "not proved yet", "0", "never", None, ())
     return PromiseLine(
         code=code,
         title=title,
@@ -314,29 +316,26 @@ def _promise(code: str, proof: ProofRow | None, moment: datetime) -> PromiseLine
         verdict="holds" if proof.holds else "broken",
         compared=whole(proof.compared),
         checked=ago(proof.checked_at, moment),
-        checked_at=proof.checked_at.astimezone(UTC).isoformat(timespec="seconds"),
+        proved_at=proof.checked_at,
         violations=tuple(proof.violations[:3]),
     )
 
 
-def verdict(lines: Sequence[PromiseLine]) -> tuple[State, str, str]:
+def verdict(lines: Sequence[PromiseLine], moment: datetime) -> tuple[State, str, str]:
     """Return the one sentence over all promises, and how long ago the oldest of their proofs was."""
-    proved = [line for line in lines if line.checked_at]
-    oldest = min(proved, key=lambda line: line.checked_at).checked if proved else ""
-    state, sentence = _sentence(lines)
-    return state, sentence, oldest
-
-
-def _sentence(lines: Sequence[PromiseLine]) -> tuple[State, str]:
+    proved = [line for line in lines if line.proved_at]
+    oldest = min((line.proved_at for line in proved if line.proved_at), default=None)
     broken = [line.code for line in lines if line.state == "bad"]
-    unproved = [line.code for line in lines if line.state == "unknown"]
+    checked = "" if oldest is None else ago(oldest, moment)
     if broken:
-        return "bad", f"{' and '.join(broken)} {'does' if len(broken) == 1 else 'do'} not hold"
-    if len(unproved) == len(lines):
-        return "unknown", "Waiting for the first proof"
-    if unproved:
-        return "warning", f"{len(lines) - len(unproved)} of {len(lines)} promises proved"
-    return "good", f"All {len(lines)} promises hold"
+        return "bad", f"{' and '.join(broken)} {'does' if len(broken) == 1 else 'do'} not hold", checked
+    if oldest is None:
+        return "unknown", "Waiting for the first proof", checked
+    if len(proved) < len(lines):
+        return "warning", f"{len(proved)} of {len(lines)} promises proved", checked
+    if moment - oldest > PROOF_OLD:
+        return "warning", f"All {len(lines)} promises held when last proved", checked
+    return "good", f"All {len(lines)} promises hold", checked
 
 
 def rounds(rows: Iterable[RoundRow], zone: ZoneInfo) -> list[RoundLine]:

@@ -68,7 +68,7 @@ window.countroomCharts = (host) => {
           space: 48,
           values: (_plot, splits) => splits.map((split) => clock.format(split * 1000)),
         },
-        { ...axis, size: 46, gap: 6, space: 26, values: (_plot, splits) => splits.map(short) },
+        { ...axis, size: 46, gap: 6, space: 20, values: (_plot, splits) => splits.map(short) },
       ],
       series: [{}, ...series],
     });

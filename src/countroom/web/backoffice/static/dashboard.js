@@ -37,6 +37,11 @@
   });
   document.addEventListener("htmx:error", () => heard(false));
 
+  // Questions that the page takes with it when it is left are given up, not failed.
+  addEventListener("pagehide", () => {
+    for (const part of document.querySelectorAll("[hx-get]")) htmx.trigger(part, "htmx:abort");
+  });
+
   const figures = async () => {
     if (!running || document.hidden) return;
     let answer;
