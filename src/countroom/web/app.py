@@ -1,5 +1,6 @@
 """The web application: what it holds open, its addresses, and how it says no."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
@@ -44,6 +45,7 @@ class Warehouse:
     def __init__(self, url: str) -> None:
         self._url = url
         self._client: AsyncClient | None = None
+        self._opening = asyncio.Lock()
 
     async def __call__(self) -> AsyncClient:
         """Return the client.
@@ -51,12 +53,13 @@ class Warehouse:
         Raises:
             WarehouseUnavailable: ClickHouse does not answer.
         """
-        try:
-            if self._client is None:
-                self._client = await clickhouse.connect_async(self._url)
-        except (ClickHouseError, OSError) as error:
-            raise WarehouseUnavailable from error
-        return self._client
+        async with self._opening:  # those who come first at once share one client
+            try:
+                if self._client is None:
+                    self._client = await clickhouse.connect_async(self._url)
+            except (ClickHouseError, OSError) as error:
+                raise WarehouseUnavailable from error
+            return self._client
 
     async def close(self) -> None:
         """Close the client if there is one."""
