@@ -1,11 +1,15 @@
 """The ClickHouse tap: one client, clickhouse-connect over HTTP, everywhere."""
 
+import logging
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.client import Client
+
+# It logs what it raises as well; whoever catches that knows whether it is worth a line.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 INSERT_SETTINGS: Final[dict[str, str | int]] = {
     # Servers since 26.2 deduplicate inserts and since 26.3 make small ones asynchronous unless

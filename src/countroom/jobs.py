@@ -51,13 +51,17 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     work = _Work(settings)
+    is_away = False
     try:
         while not stop.is_set():
             try:
                 await install(settings.database_url)
+                is_away = False
                 await _session(settings.database_url, work, stop)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                _log.warning("the database is away; trying again", reason=str(error))
+                if not is_away:
+                    _log.warning("the database is away; trying again until it is back", reason=str(error))
+                is_away = True
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
     finally:

@@ -1,13 +1,16 @@
 """What is committed arrives, once in effect (P6)."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from pipeline_rows import NOON, books, running_pipeline, until, warehouse
 
+from countroom import clickhouse, clock
+from countroom.postgres import Database
 from countroom.settings import Settings
-from countroom.warehouse import reconcile
+from countroom.warehouse import lag, reconcile
 
 
 def test_rows_of_before_and_after_the_slot_arrive_with_every_value(settings: Settings) -> None:
@@ -77,3 +80,28 @@ def test_the_proof_holds_over_what_arrived(settings: Settings) -> None:
     assert proof.violations == ()
     assert proof.holds
     assert proof.compared == 101
+
+
+async def test_the_lag_is_what_has_not_arrived_and_nothing_once_it_has(settings: Settings) -> None:
+    assert settings.database_url
+    assert settings.clickhouse_url
+    database = await Database.connect(settings.database_url, size_max=1)
+    client = await clickhouse.connect_async(settings.clickhouse_url)
+    try:
+        with books(settings) as book:
+            user = await asyncio.to_thread(book.player, clock.now())
+            with running_pipeline(settings):
+                await asyncio.to_thread(book.wait_for_copy, settings)
+                await asyncio.to_thread(book.wait_until_arrived)
+                caught_up = await lag.read(database, client)
+            book.move(user, "bet", "1.00", at=clock.now())
+            book.move(user, "bet", "2.00", at=clock.now())
+            behind = await lag.read(database, client)
+    finally:
+        await client.close()
+        await database.close()
+    assert (caught_up.rows, caught_up.seconds) == (0, 0.0)
+    assert caught_up.arrived_at is not None
+    assert behind.rows == 2
+    assert behind.bytes > 0
+    assert 0 < behind.seconds < 60

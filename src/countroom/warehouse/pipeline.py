@@ -79,7 +79,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
         except PASSING as error:
             if time.monotonic() - started > longest:
                 pause = RETRY_SECONDS[0]
-            _log.warning("the stream stopped; trying again", reason=_first_line(error), seconds=pause)
+            if pause < longest:  # an outage is said a few times, not for as long as it lasts
+                _log.warning("the stream stopped; trying again", reason=_first_line(error), seconds=pause)
             stop.wait(pause)
             pause = min(pause * 2, longest)
 
