@@ -28,10 +28,13 @@ class Database:
         self.pool = pool
 
     @classmethod
-    async def connect(cls, url: str, *, size_max: int = 10, point_reads_only: bool = False) -> Self:
+    async def connect(
+        cls, url: str, *, size_max: int = 10, point_reads_only: bool = False, statement_seconds: float | None = None
+    ) -> Self:
         """Open a pool. Connections are made as they are needed, ``size_max`` at most.
 
-        With ``point_reads_only`` the planner is told that every statement names its rows by key:
+        A statement that takes longer than ``statement_seconds`` is given up and its transaction
+        rolled back. With ``point_reads_only`` the planner is told that every statement names its rows by key:
         a plan made while a table was small must not scan it when it has grown.
         """
         settings = {"timezone": "UTC", "jit": "off", "application_name": "countroom"}
@@ -42,7 +45,9 @@ class Database:
                 "enable_hashjoin": "off",
                 "enable_mergejoin": "off",
             }
-        pool = await asyncpg.create_pool(url, min_size=1, max_size=size_max, server_settings=settings)
+        pool = await asyncpg.create_pool(
+            url, min_size=1, max_size=size_max, server_settings=settings, command_timeout=statement_seconds
+        )
         return cls(pool)
 
     async def close(self) -> None:

@@ -33,6 +33,7 @@ def serve() -> int:
             log_level=settings.log_level,
             timeout_graceful_shutdown=5,
             server_header=False,
+            proxy_headers=False,
         )
         _export(settings)
         if settings.web_processes > 1:

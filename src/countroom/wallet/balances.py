@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from countroom.redis import BALANCE_SECONDS, balance_key
 from countroom.wallet.state import Wallet
@@ -21,11 +21,12 @@ PENDING_MAX: Final = 50_000
 RETRY_SECONDS: Final = 1.0
 
 _SET_IF_NEWER: Final = """
+-- KEYS[1] a wallet's key, ARGV its sequence and balance: written unless what is there is newer.
 local kept = redis.call('GET', KEYS[1])
 if kept and tonumber(string.match(kept, '^%d+')) > tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'EX', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'EX', SECONDS)
 return 1
-"""
+""".replace("SECONDS", str(BALANCE_SECONDS))
 
 _log = structlog.get_logger()
 
@@ -34,8 +35,8 @@ class BalanceCache:
     """Writes changed balances in the background, the newest of each wallet."""
 
     def __init__(self, redis: Redis) -> None:
-        self._script = redis.register_script(_SET_IF_NEWER)
         self._redis = redis
+        self._sha: str | None = None
         self._pending: dict[UUID, tuple[int, str]] = {}
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -68,6 +69,10 @@ class BalanceCache:
             taken, self._pending = self._pending, {}
             try:
                 await self._write(taken)
+            except NoScriptError:  # a Redis that was started again
+                self._sha = None
+                self._pending = taken | self._pending
+                self._wake.set()
             except (RedisError, OSError) as error:
                 _log.warning("balances could not be cached", wallets=len(taken), error=repr(error))
                 self._pending = taken | self._pending
@@ -75,9 +80,9 @@ class BalanceCache:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _write(self, wallets: dict[UUID, tuple[int, str]]) -> None:
+        if self._sha is None:
+            self._sha = str(await self._redis.script_load(_SET_IF_NEWER))
         pipeline = self._redis.pipeline(transaction=False)
         for wallet_id, (sequence, balance) in wallets.items():
-            await self._script(
-                keys=[balance_key(wallet_id)], args=[sequence, balance, BALANCE_SECONDS], client=pipeline
-            )
+            pipeline.execute_command("EVALSHA", self._sha, 1, balance_key(wallet_id), sequence, balance)
         await pipeline.execute()

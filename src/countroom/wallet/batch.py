@@ -38,6 +38,9 @@ WAITING_MAX: Final = 4_000
 """Commands that may wait: about half a second of work; more would be answered too late anyway."""
 LANES: Final = 2
 """Passes under way at once in a process: one decides while the other's commit is flushed."""
+STATEMENT_SECONDS: Final = 5.0
+"""A statement of a pass that takes longer is given up: no provider waits longer than 15 s for an
+answer, and a command may have waited for the pass before its own."""
 ATTEMPTS_MAX: Final = 3
 """A pass is read anew when another process has just used one of its keys; then singly."""
 

@@ -22,7 +22,7 @@ from countroom.postgres import Database
 from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.wallet.balances import BalanceCache
-from countroom.wallet.batch import LANES
+from countroom.wallet.batch import LANES, STATEMENT_SECONDS
 from countroom.wallet.service import Batcher
 from countroom.web import backoffice, operations, problems
 from countroom.web.api import games, payments, players, staff
@@ -125,7 +125,9 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
         async with contextlib.AsyncExitStack() as stack:
             database = await Database.connect(settings.database_url)
             stack.push_async_callback(database.close)
-            write_path = await Database.connect(settings.database_url, size_max=LANES, point_reads_only=True)
+            write_path = await Database.connect(
+                settings.database_url, size_max=LANES, point_reads_only=True, statement_seconds=STATEMENT_SECONDS
+            )
             stack.push_async_callback(write_path.close)
             redis = redis_tap.connect(settings.redis_url)
             stack.push_async_callback(redis.aclose)

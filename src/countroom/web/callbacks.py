@@ -4,7 +4,6 @@ A signed call costs less than half as much here as through a handler of the fram
 requests of a casino are these. The order is fixed: size, signature, parse, wallet.
 """
 
-import asyncio
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -18,13 +17,10 @@ from countroom.games.dialects import DIALECTS, Callback, Dialect, Reply
 from countroom.games.dialects.softswiss_v2 import SoftswissV2
 from countroom.postgres import Database
 from countroom.wallet import service as wallet
-from countroom.wallet.commands import Answer, Command, Overloaded
+from countroom.wallet.commands import Answer, Command
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
-
-ANSWER_SECONDS: Final = 8.0
-"""Half of the shortest time-out of a provider whose dialect we speak (15 s): later, nobody listens."""
 
 CALLBACKS: Final = Counter("countroom_callbacks", "Callbacks answered.", ["provider", "action", "code"])
 SECONDS: Final = Histogram(
@@ -44,12 +40,8 @@ class Wallet:
         self.batcher = batcher
 
     async def apply(self, command: Command) -> Answer:
-        """Apply a command; raises its refusal, or Overloaded when it takes too long."""
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await self.batcher.submit(command)
-        except TimeoutError as error:
-            raise Overloaded from error
+        """Apply a command; raises its refusal, or Overloaded when the database takes too long."""
+        return await self.batcher.submit(command)
 
     async def balance(self, user_id: UUID, currency: str) -> Decimal:
         """Return what the player can play with."""

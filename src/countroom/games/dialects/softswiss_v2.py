@@ -9,12 +9,14 @@ an empty id and leaves a tombstone; the late bet gets 409; funds errors carry th
 
 import hmac
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 import structlog
 
+from countroom.clock import parse_id
 from countroom.games.catalog import Provider
 from countroom.games.dialects.port import Callback, Reply, WalletPort
 from countroom.money import EXPONENTS, Money, format_amount
@@ -193,19 +195,21 @@ class SoftswissV2:
         return await wallet.apply(Command(provider.code, player, call.currency, (), play))
 
 
+@lru_cache(maxsize=65_536)
 def _player(account_id: str) -> UUID:
     try:
-        return UUID(account_id)
+        return parse_id(account_id)
     except ValueError as error:
         raise UnknownPlayer from error
 
 
+@lru_cache(maxsize=65_536)
 def _session(session_id: str | None) -> UUID | None:
     """Read a session id; one that is not ours names no session, and says so when it matters (a bet)."""
     if not session_id:
         return None
     try:
-        return UUID(session_id)
+        return parse_id(session_id)
     except ValueError:
         return UUID(int=0)
 
