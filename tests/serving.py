@@ -10,7 +10,7 @@ import uvicorn
 
 from casino import Casino, open_casino
 from countroom.settings import Settings
-from countroom.web.app import create_app
+from countroom.web.app import Front, create_app
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Served:
 async def served(settings: Settings) -> AsyncIterator[Served]:
     assert settings.database_url
     async with open_casino(settings.database_url) as casino:
-        app = create_app(msgspec.structs.replace(settings, secret_key=casino.secret_key))
+        app = Front(create_app(msgspec.structs.replace(settings, secret_key=casino.secret_key)))
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, http="httptools", lifespan="on", log_config=None, access_log=False))

@@ -1,5 +1,6 @@
 """`countroom bench`."""
 
+import os
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -13,7 +14,7 @@ def bet(
     *,
     seconds: Annotated[float, Parameter(validator=Number(gte=1, lte=300))] = 8.0,
     rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 3,
-    processes: Annotated[int, Parameter(validator=Number(gte=1, lte=16))] = 1,
+    processes: Annotated[int, Parameter(validator=Number(gte=1, lte=16))] = min(16, os.cpu_count() or 1),
 ) -> int:
     """Compare signed bets over HTTP with the same five writes, row by row, by pgbench.
 
@@ -26,6 +27,6 @@ def bet(
     rounds
         How often both are measured; medians are compared.
     processes
-        Web processes.
+        Web processes; as many as there are cores by default.
     """
     return measure_bet(seconds=seconds, rounds=rounds, processes=processes, console=console)

@@ -1,17 +1,21 @@
 """`countroom serve`."""
 
+import gc
 import multiprocessing.connection
 import os
 import signal
 import threading
+from typing import Final
 
 import uvicorn
-from litestar import Litestar
 from uvicorn.supervisors import Multiprocess
 
 from countroom.commands import configure_log, running
 from countroom.settings import Settings, load
-from countroom.web.app import create_app
+from countroom.web.app import Front, create_app
+
+GC_THRESHOLD: Final = 50_000
+"""New containers before Python looks for cycles: with its default of 700 that is a twelfth of a bet."""
 
 
 def serve() -> int:
@@ -44,7 +48,7 @@ def serve() -> int:
     return 0
 
 
-def application() -> Litestar:
+def application() -> Front:
     """Make the application in a web process; its environment names every store."""
     settings = load(os.environ)
     configure_log(settings)
@@ -52,7 +56,13 @@ def application() -> Litestar:
     if parent is not None:
         # One of several web processes: it must not outlive the one that shares out the port.
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    return create_app(settings)
+    app = create_app(settings)
+    # What exists now lives as long as the process: nothing to collect there. Commands and their
+    # answers are freed by reference counting, so collections may be rarer than by default.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    return Front(app)
 
 
 def _end_with(sentinel: int) -> None:

@@ -17,6 +17,15 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct, field
 
+from countroom.schema.enumerations import (
+    GameRoundStatus,
+    KycStatus,
+    TransactionStatus,
+    TransactionType,
+    UserStatus,
+    WalletType,
+)
+
 Amount = Annotated[str, Meta(pattern=r"^-?[0-9]{1,16}\.[0-9]{2}$")]
 """numeric(18,2) as PostgreSQL prints it. A string: a JSON number would pass through a float."""
 Moment = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$")]
@@ -48,13 +57,13 @@ class TransactionChanged(Change, frozen=True, gc=False, kw_only=True):
     external_id: str
     amount: Amount
     fee: Amount
-    type: Literal["deposit", "withdrawal", "bet", "win", "bonus", "adjustment"]
-    status: Literal["pending", "success", "failed", "cancelled"]
+    type: TransactionType
+    status: TransactionStatus
     metadata: JsonObject
     processed_at: Moment | None
     created_at: Moment
     user_id: UUID
-    wallet_type: Literal["main", "bonus", "locked"]
+    wallet_type: WalletType
     currency: CurrencyCode
     provider: str | None
     game_id: UUID | None
@@ -74,7 +83,7 @@ class GameRoundChanged(Change, frozen=True, gc=False, kw_only=True):
     currency: CurrencyCode
     bet_amount: Amount
     win_amount: Amount
-    status: Literal["open", "settled", "cancelled", "unfinished"]
+    status: GameRoundStatus
     opened_at: Moment
     closed_at: Moment | None
 
@@ -84,8 +93,8 @@ class UserChanged(Change, frozen=True, gc=False, kw_only=True):
 
     id: UUID
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$")] | None
-    status: Literal["active", "blocked", "closed"]
-    kyc_status: Literal["pending", "verified", "rejected"]
+    status: UserStatus
+    kyc_status: KycStatus
     created_at: Moment
     updated_at: Moment
 

@@ -21,12 +21,16 @@ PENDING_MAX: Final = 50_000
 RETRY_SECONDS: Final = 1.0
 
 _SET_IF_NEWER: Final = """
--- KEYS[1] a wallet's key, ARGV its sequence and balance: written unless what is there is newer.
-local kept = redis.call('GET', KEYS[1])
-if kept and tonumber(string.match(kept, '^%d+')) > tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1] .. ':' .. ARGV[2], 'EX', SECONDS)
-return 1
+-- KEYS are wallets' keys; ARGV a sequence and a balance for each: written unless what is there is newer.
+for i, key in ipairs(KEYS) do
+    local kept = redis.call('GET', key)
+    if not kept or tonumber(string.match(kept, '^%d+')) <= tonumber(ARGV[2 * i - 1]) then
+        redis.call('SET', key, ARGV[2 * i - 1] .. ':' .. ARGV[2 * i], 'EX', SECONDS)
+    end
+end
 """.replace("SECONDS", str(BALANCE_SECONDS))
+KEYS_MAX: Final = 500
+"""Of one call of the script: Redis does nothing else meanwhile. (A cluster wants calls by slot.)"""
 
 _log = structlog.get_logger()
 
@@ -82,7 +86,9 @@ class BalanceCache:
     async def _write(self, wallets: dict[UUID, tuple[int, str]]) -> None:
         if self._sha is None:
             self._sha = str(await self._redis.script_load(_SET_IF_NEWER))
-        pipeline = self._redis.pipeline(transaction=False)
-        for wallet_id, (sequence, balance) in wallets.items():
-            pipeline.execute_command("EVALSHA", self._sha, 1, balance_key(wallet_id), sequence, balance)
-        await pipeline.execute()
+        everything = list(wallets.items())
+        for start in range(0, len(everything), KEYS_MAX):
+            some = everything[start : start + KEYS_MAX]
+            keys = [balance_key(wallet_id) for wallet_id, _ in some]
+            arguments = [part for _, values in some for part in values]
+            await self._redis.evalsha(self._sha, len(keys), *keys, *arguments)

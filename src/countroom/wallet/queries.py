@@ -295,8 +295,8 @@ WITH posted AS (
                               processed_at, created_at)
     SELECT new.*, $1, $1
       FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[]::numeric[], $6::transaction_type[],
-                  $7::transaction_status[], $8::jsonb[], $9::uuid[], $10::wallet_type[], $11::text[], $12::text[], $13::uuid[], $14::uuid[],
-                  $15::uuid[], $16::bytea[], $17::text[]::numeric[]) AS new
+                  $7::transaction_status[], $8::jsonb[], $9::uuid[], $10::wallet_type[], $11::text[], $12::text[],
+                  $13::uuid[], $14::uuid[], $15::uuid[], $16::bytea[], $17::text[]::numeric[]) AS new
 ), journal AS (
     INSERT INTO wallet_entries (wallet_account_id, sequence, transaction_id, amount, balance_after, created_at)
     SELECT new.*, $1

@@ -1,4 +1,4 @@
-"""Game providers' callbacks: a plain ASGI application, mounted in the web application.
+"""Game providers' callbacks: a plain ASGI application, in front of the framework.
 
 A signed call costs less than half as much here as through a handler of the framework, and most
 requests of a casino are these. The order is fixed: size, signature, parse, wallet.
@@ -6,6 +6,7 @@ requests of a casino are these. The order is fixed: size, signature, parse, wall
 
 import time
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -74,8 +75,15 @@ class Callbacks:
             reply = await dialect.answer(provider, callback, self.port)
         await _answer(send, reply)
         name = provider.code if provider is not None else "unknown"
-        CALLBACKS.labels(name, action if action in _ACTIONS else "other", reply.code).inc()
-        SECONDS.labels(name).observe(time.perf_counter() - began)
+        count, seconds = _metrics(name, action if action in _ACTIONS else "other", reply.code)
+        count.inc()
+        seconds.observe(time.perf_counter() - began)
+
+
+@cache
+def _metrics(provider: str, action: str, code: str) -> tuple[Counter, Histogram]:
+    """Return the two metrics of an outcome; there are few outcomes, and looking labels up is slow."""
+    return CALLBACKS.labels(provider, action, code), SECONDS.labels(provider)
 
 
 _FALLBACK: Final[Dialect] = SoftswissV2()
