@@ -1,8 +1,6 @@
 """The dashboard, looked at in a real browser on real stores."""
 
-import os
 import re
-from pathlib import Path
 
 from msgspec.structs import replace
 from playwright.async_api import Browser, Page, expect
@@ -10,15 +8,11 @@ from playwright.async_api import Browser, Page, expect
 from browser.played import Casino
 from browser.window import Theme, serving, visiting
 
-PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
-# Not COUNTROOM_…: the tests forget settings that the shell holds.
-PICTURES_WANTED = os.environ.get("PICTURES") == "1"
-
-SHAPES: list[tuple[str, int, int, Theme]] = [
-    ("desktop", 1280, 900, "light"),
-    ("desktop", 1280, 900, "dark"),
-    ("phone", 390, 844, "light"),
-    ("phone", 390, 844, "dark"),
+SHAPES: list[tuple[int, int, Theme]] = [
+    (1280, 900, "light"),
+    (1280, 900, "dark"),
+    (390, 844, "light"),
+    (390, 844, "dark"),
 ]
 WIDTHS = [320, 390, 768, 1024, 1280, 1920]
 
@@ -26,7 +20,7 @@ WIDTHS = [320, 390, 768, 1024, 1280, 1920]
 async def test_the_dashboard_shows_what_was_played_at_both_widths_by_day_and_by_night(
     played: Casino, address: str, browser: Browser
 ) -> None:
-    for device, width, height, theme in SHAPES:
+    for width, height, theme in SHAPES:
         async with visiting(browser, address, width=width, height=height, theme=theme) as visitor:
             page = visitor.page
             await visitor.sign_in(played.email, played.password)
@@ -43,9 +37,6 @@ async def test_the_dashboard_shows_what_was_played_at_both_widths_by_day_and_by_
             await expect(page.locator(f"#round-{fresh}")).to_be_visible()
             assert await page.locator("#rounds tbody tr").first.get_attribute("id") == f"round-{fresh}"
             assert await _overflow(page) == 0
-            if PICTURES_WANTED:
-                PICTURES.mkdir(parents=True, exist_ok=True)
-                await page.screenshot(path=PICTURES / f"dashboard-{device}-{theme}.png", full_page=True)
 
 
 async def test_the_page_can_be_held_still(casino: Casino, address: str, browser: Browser) -> None:
