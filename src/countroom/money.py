@@ -52,15 +52,14 @@ class Money:
             InvalidAmount: not a plain decimal, or finer than the currency, or too large.
             UnknownCurrency: the currency cannot be held.
         """
-        exponent = EXPONENTS.get(currency)
-        if exponent is None:
+        if currency not in EXPONENTS:
             raise UnknownCurrency(f"Currency {currency!r} is not supported.", field="currency")
         if not _PLAIN_DECIMAL.fullmatch(text):
             raise InvalidAmount("An amount is a plain decimal string such as '12.50'.", field=field)
         amount = Decimal(text)
-        quantized = amount.quantize(_UNITS[exponent])
+        quantized = amount.quantize(unit(currency))
         if quantized != amount:
-            raise InvalidAmount(f"{currency} has {exponent} decimals; the amount is finer.", field=field)
+            raise InvalidAmount(f"{currency} has {EXPONENTS[currency]} decimals; the amount is finer.", field=field)
         return cls(quantized, currency)
 
     def __str__(self) -> str:
@@ -71,6 +70,11 @@ class Money:
 _UNITS: Final = {0: Decimal(1), 1: Decimal("0.1"), 2: Decimal("0.01")}
 
 
+def unit(currency: str) -> Decimal:
+    """Return the smallest amount of a currency: ``0.01``, or ``1`` where there are no cents."""
+    return _UNITS[EXPONENTS[currency]]
+
+
 def format_amount(amount: Decimal, currency: str) -> str:
     """Return an amount as a decimal string at its currency's exponent (``'12.50'``, ``'120'``)."""
-    return str(amount.quantize(_UNITS[EXPONENTS[currency]]))
+    return str(amount.quantize(unit(currency)))

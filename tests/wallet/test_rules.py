@@ -85,13 +85,16 @@ def test_no_sequence_of_commands_breaks_the_books(main: Decimal, bonus: Decimal,
         assert 0 <= round_.bonus_bet_amount <= round_.bet_amount
 
 
-@given(amount=cents, bet=cents, bonus_share=st.integers(0, 100))
-def test_a_win_is_split_to_the_last_cent(amount: Decimal, bet: Decimal, bonus_share: int) -> None:
-    bonus_bet = (bet * bonus_share / 100).quantize(Decimal("0.01"))
-    main, bonus = split_win(amount, bet=bet, bonus_bet=bonus_bet)
+@given(amount=cents, bet=cents, bonus_share=st.integers(0, 100), smallest=st.sampled_from(["0.01", "1"]))
+def test_a_win_is_split_to_the_last_unit(amount: Decimal, bet: Decimal, bonus_share: int, smallest: str) -> None:
+    least = Decimal(smallest)
+    amount, bet = amount.quantize(least) + least, bet.quantize(least) + least
+    bonus_bet = (bet * bonus_share / 100).quantize(least)
+    main, bonus = split_win(amount, bet=bet, bonus_bet=bonus_bet, smallest=least)
     assert main + bonus == amount
     assert min(main, bonus) >= 0
-    assert abs(main * bet - amount * (bet - bonus_bet)) <= bet * Decimal("0.01")
+    assert main % least == bonus % least == 0
+    assert abs(main * bet - amount * (bet - bonus_bet)) <= bet * least
 
 
 def test_a_wallet_refuses_more_than_it_can_hold() -> None:

@@ -193,6 +193,13 @@ async def test_stakes_take_main_first_and_wins_come_back_as_the_bets_were_split(
     assert (await player.balance("main"), await player.balance("bonus")) == (Decimal("6.00"), Decimal("13.00"))
 
 
+async def test_yen_are_split_whole(casino: Casino) -> None:
+    player = await casino.player(main="1", bonus="1", currency="JPY")
+    await player.bet("2", key="b1")
+    await player.win("5", key="w1")
+    assert (await player.balance("main"), await player.balance("bonus")) == (Decimal(3), Decimal(2))
+
+
 async def test_reversing_a_spent_win_takes_what_is_there_and_records_the_rest(casino: Casino) -> None:
     player = await casino.player(main="1.00")
     await player.bet("1.00", key="b1")

@@ -9,12 +9,11 @@ What is left in the ledger at the end is what one statement then writes.
 from collections.abc import Callable
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from countroom.money import AMOUNT_MAX
+from countroom.money import AMOUNT_MAX, unit
 from countroom.wallet.commands import (
     SECOND_ROW,
     Answer,
@@ -53,11 +52,11 @@ from countroom.wallet.state import (
     Writes,
 )
 
-_CENT: Final = Decimal("0.01")
 
+def split_win(amount: Decimal, *, bet: Decimal, bonus_bet: Decimal, smallest: Decimal) -> tuple[Decimal, Decimal]:
+    """Split a win between main and bonus as the round's bets were, in the currency's smallest unit.
 
-def split_win(amount: Decimal, *, bet: Decimal, bonus_bet: Decimal) -> tuple[Decimal, Decimal]:
-    """Split a win between main and bonus as the round's bets were; the odd cent goes to main.
+    Half a unit goes to main.
 
     A win without a bet is the player's own money.
     """
@@ -65,7 +64,7 @@ def split_win(amount: Decimal, *, bet: Decimal, bonus_bet: Decimal) -> tuple[Dec
         return amount, ZERO
     if bonus_bet >= bet:
         return ZERO, amount
-    main = (amount * (bet - bonus_bet) / bet).quantize(_CENT, ROUND_HALF_UP)
+    main = (amount * (bet - bonus_bet) / bet).quantize(smallest, ROUND_HALF_UP)
     return main, amount - main
 
 
@@ -283,7 +282,9 @@ class Ledger:
         elif isinstance(operation, Win):
             kind, sign = "win", 1
             assert round_ is not None
-            main, bonus = split_win(amount, bet=round_.bet_amount, bonus_bet=round_.bonus_bet_amount)
+            main, bonus = split_win(
+                amount, bet=round_.bet_amount, bonus_bet=round_.bonus_bet_amount, smallest=unit(command.currency)
+            )
         else:
             kind, sign = "deposit", 1
             main, bonus = amount, ZERO
