@@ -5,5 +5,6 @@ noisy, and only the ratio of two things measured side by side says anything.
 """
 
 from countroom.bench.bet import bet
+from countroom.bench.wallet import wallet
 
-__all__ = ["bet"]
+__all__ = ["bet", "wallet"]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -17,38 +16,29 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from countroom.bench.yardstick import (
+    GAME,
+    PROVIDER,
+    SIGNING_KEY,
+    ToolMissing,
+    filled_stores,
+    find_pgbench,
+    row_by_row,
+)
 from countroom.demo.signatures import request_sign
-from countroom.embedded import process, stores
+from countroom.embedded import process
 from countroom.embedded.lifeline import Lifeline
-from countroom.embedded.postgres import find_binaries
-from countroom.games import service as games
-from countroom.postgres import Database
-from countroom.refusal import Refusal
-from countroom.schema import migrate
-from countroom.settings import Settings, load
+from countroom.settings import Settings
 
-PLAYERS: Final = 10_000
 CONNECTIONS: Final = 128
-PGBENCH_CLIENTS: Final = 8
 CALLS_PER_SECOND_MAX: Final = 25_000
 """So many calls are signed beforehand for each second; more than two cores could ask."""
-PROVIDER: Final = "bench"
-GAME: Final = "bench-game"
-_KEY: Final = "the benchmark's signing key"
-
-
-class ToolMissing(Refusal):
-    """A program that this measurement needs is not installed."""
-
-    kind = "unavailable"
-    code = "tool_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +60,12 @@ def bet(*, seconds: float, rounds: int, processes: int, console: Console) -> int
     wrk = shutil.which("wrk")
     if wrk is None:
         raise ToolMissing("This measurement sends its load with wrk: install it (Debian: apt-get install wrk).")
-    pgbench = find_binaries() / "pgbench"
-    if not pgbench.exists():
-        raise ToolMissing("This measurement compares with pgbench, which these PostgreSQL binaries lack.")
+    pgbench = find_pgbench()
     rows: list[tuple[float, Measured]] = []
-    with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, _casino(Path(folder), processes) as settings:
-        Path(folder).chmod(0o711)
+    with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, _served(Path(folder), processes) as settings:
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}: pgbench, then wrk, {seconds:g} s each", style="dim")
-            yardstick = _pgbench(pgbench, settings, seconds)
+            yardstick = row_by_row(pgbench, settings, seconds)
             rows.append((yardstick, _wrk(wrk, settings, Path(folder), seconds)))
     return _report(rows, processes, console)
 
@@ -112,23 +99,23 @@ def _report(rows: list[tuple[float, Measured]], processes: int, console: Console
 
 
 @contextmanager
-def _casino(folder: Path, processes: int) -> Iterator[Settings]:
-    """Start a PostgreSQL and a Valkey of their own, fill them, and serve."""
-    folder.chmod(0o711)
-    # A warehouse is not part of what is measured: this address is never asked for anything.
+def _served(folder: Path, processes: int) -> Iterator[Settings]:
+    """Serve a casino of its own."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.endswith("_URL")},
-        "COUNTROOM_DATA": str(folder / "data"),
         "COUNTROOM_PORT": str(process.keep_port(folder / "port")),
         "COUNTROOM_WEB_PROCESSES": str(processes),
-        "CLICKHOUSE_URL": "http://127.0.0.1:9/none",
     }
-    with stores.running(load(environment)) as settings, Lifeline() as lifeline:
+    with filled_stores(folder, environment) as settings, Lifeline() as lifeline:
         assert settings.database_url
         assert settings.redis_url
-        assert settings.secret_key
-        asyncio.run(_fill(settings.database_url, settings.secret_key))
-        addresses = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url}
+        assert settings.clickhouse_url
+        addresses = {
+            "COUNTROOM_DATA": str(settings.data_dir),
+            "DATABASE_URL": settings.database_url,
+            "REDIS_URL": settings.redis_url,
+            "CLICKHOUSE_URL": settings.clickhouse_url,
+        }
         log = folder / "web.log"
         server = process.start(
             [sys.executable, "-m", "countroom", "serve"],
@@ -151,46 +138,6 @@ def _is_up(port: int) -> bool:
             return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's own number
     except OSError:
         return False
-
-
-async def _fill(database_url: str, secret_key: str) -> None:
-    await migrate.apply(database_url)
-    database = await Database.connect(database_url, size_max=1)
-    await games.ensure_provider(
-        database, code=PROVIDER, title="Benchmark", dialect="softswiss-v2", launch_url="http://127.0.0.1:9/",
-        signing_keys=[_KEY], secret_key=secret_key,
-    )  # fmt: skip
-    await games.ensure_game(
-        database, provider_code=PROVIDER, slug=GAME, title="Benchmark", volatility="low", genre="slots"
-    )
-    await database.close()
-    connection = await asyncpg.connect(database_url)
-    sql = files("countroom.bench").joinpath("players.sql").read_text("utf-8")
-    await connection.execute(sql.replace("{players}", str(PLAYERS)))
-    await connection.execute("ANALYZE bench_players, users, wallet_accounts, game_sessions")
-    await connection.close()
-
-
-def _pgbench(pgbench: Path, settings: Settings, seconds: float) -> float:
-    assert settings.database_url
-    url = urlsplit(settings.database_url)
-    script = files("countroom.bench").joinpath("row_by_row.pgbench.sql").read_text("utf-8")
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
-        file.write(script)
-        file.flush()
-        done = subprocess.run(
-            [
-                pgbench, "-n", "-M", "prepared", "-f", file.name, "-D", f"players={PLAYERS}",
-                "-c", str(PGBENCH_CLIENTS), "-j", "1", "-T", str(max(1, round(seconds))),
-                "-h", str(url.hostname), "-p", str(url.port), "-U", str(url.username), url.path.lstrip("/"),
-            ],
-            env={**os.environ, "PGPASSWORD": url.password or ""},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    found = re.search(r"tps = ([0-9.]+)", done.stdout)
-    if found is None:
-        raise ToolMissing(f"pgbench failed: {done.stderr.strip()[-500:]}")
-    return float(found[1])
 
 
 def _wrk(wrk: str, settings: Settings, folder: Path, seconds: float) -> Measured:
@@ -233,4 +180,4 @@ def _sign_calls(file: Path, players: list[str], count: int) -> None:
                     "transactions": [{"id_provider": f"{run}-{n}", "type": "bet", "amount": f"0.{n % 99 + 1:02d}"}],
                 }
             )
-            out.write(request_sign(_KEY, body).encode() + b" " + body + b"\n")
+            out.write(request_sign(SIGNING_KEY, body).encode() + b" " + body + b"\n")

@@ -1,0 +1,112 @@
+"""Bets through the wallet in process, without HTTP, against the same five writes row by row."""
+
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from countroom.bench.yardstick import PROVIDER, filled_stores, find_pgbench, row_by_row
+from countroom.postgres import Database
+from countroom.wallet.batch import LANES, Batcher
+from countroom.wallet.commands import Bet, Command, Play
+
+HOT_SHARE: Final = 0.9
+HOT_WALLETS: Final = 4
+"""Nine bets of ten fall on so few wallets in the hot case: a popular table, or a bot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way of betting."""
+
+    name: str
+    callers: int
+    is_hot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one case gave."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+def wallet(*, seconds: float, rounds: int, callers: int, console: Console) -> int:
+    """Measure, print the table and the JSON line; return the exit code.
+
+    Raises:
+        ToolMissing: pgbench is not there.
+    """
+    pgbench = find_pgbench()
+    cases = (Case("batched", callers), Case("hot", callers, is_hot=True), Case("single", 1))
+    yardsticks: list[float] = []
+    found: dict[str, list[Measured]] = {case.name: [] for case in cases}
+    with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, filled_stores(Path(folder), {}) as settings:
+        assert settings.database_url
+        for number in range(rounds):
+            console.print(f"round {number + 1} of {rounds}: pgbench, then each case, {seconds:g} s each", style="dim")
+            yardsticks.append(row_by_row(pgbench, settings, seconds))
+            for case in cases:
+                found[case.name].append(uvloop.run(_measure(settings.database_url, case, seconds)))
+    return _report(yardsticks, found, callers, console)
+
+
+def _report(yardsticks: Sequence[float], found: dict[str, list[Measured]], callers: int, console: Console) -> int:
+    table = Table(title="Bets in process against the same five writes row by row", box=None, pad_edge=False)
+    for title in ("case", "bets/s", "ratio", "p50 ms", "p99 ms"):
+        table.add_column(title, justify="left" if title == "case" else "right")
+    yardstick = statistics.median(yardsticks)
+    table.add_row("pgbench", f"{yardstick:,.0f}", "1.00", "", "")
+    figures: dict[str, float] = {"pgbench_per_s": round(yardstick), "callers": callers, "rounds": len(yardsticks)}
+    for name, measured in found.items():
+        per_second = statistics.median(m.per_second for m in measured)
+        ratio = statistics.median(m.per_second / y for m, y in zip(measured, yardsticks, strict=True))
+        p50, p99 = (statistics.median(values) for values in zip(*((m.p50_ms, m.p99_ms) for m in measured), strict=True))
+        table.add_row(name, f"{per_second:,.0f}", f"{ratio:.2f}", f"{p50:.1f}", f"{p99:.1f}")
+        figures |= {
+            f"{name}_per_s": round(per_second),
+            f"{name}_ratio": round(ratio, 2),
+            f"{name}_p50_ms": round(p50, 1),
+            f"{name}_p99_ms": round(p99, 1),
+        }
+    console.print(table)
+    print(json.dumps(figures))  # noqa: T201 - the line that programs read
+    return 0
+
+
+async def _measure(database_url: str, case: Case, seconds: float) -> Measured:
+    database = await Database.connect(database_url, size_max=LANES, point_reads_only=True)
+    players = await database.fetch("SELECT user_id, session_id, game_id FROM bench_players ORDER BY n")
+    chance = random.Random(case.name)  # noqa: S311 - which wallet is bet from is no secret
+    milliseconds: list[float] = []
+    until = time.perf_counter() + seconds
+
+    async def call(batcher: Batcher) -> None:
+        while (began := time.perf_counter()) < until:
+            hot = case.is_hot and chance.random() < HOT_SHARE
+            player = players[chance.randrange(HOT_WALLETS)] if hot else chance.choice(players)
+            key = uuid.uuid4().hex
+            play = Play(player["game_id"], key, player["session_id"])
+            await batcher.submit(Command(PROVIDER, player["user_id"], "EUR", (Bet(key, Decimal("0.10")),), play))
+            milliseconds.append((time.perf_counter() - began) * 1e3)
+
+    async with Batcher(database) as batcher:
+        await asyncio.gather(*(call(batcher) for _ in range(case.callers)))
+    await database.close()
+    milliseconds.sort()
+    count = len(milliseconds)
+    return Measured(count / seconds, milliseconds[count // 2], milliseconds[int(count * 0.99)])
