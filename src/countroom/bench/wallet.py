@@ -19,7 +19,7 @@ from rich.table import Table
 
 from countroom.bench.yardstick import PROVIDER, filled_stores, find_pgbench, row_by_row
 from countroom.postgres import Database
-from countroom.wallet.batch import LANES, Batcher
+from countroom.wallet.batch import LANES, Batcher, collect_rarely
 from countroom.wallet.commands import Bet, Command, Play
 
 HOT_SHARE: Final = 0.9
@@ -104,6 +104,7 @@ async def _measure(database_url: str, case: Case, seconds: float) -> Measured:
             await batcher.submit(Command(PROVIDER, player["user_id"], "EUR", (Bet(key, Decimal("0.10")),), play))
             milliseconds.append((time.perf_counter() - began) * 1e3)
 
+    collect_rarely()
     async with Batcher(database) as batcher:
         await asyncio.gather(*(call(batcher) for _ in range(case.callers)))
     await database.close()

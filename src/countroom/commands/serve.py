@@ -1,21 +1,17 @@
 """`countroom serve`."""
 
-import gc
 import multiprocessing.connection
 import os
 import signal
 import threading
-from typing import Final
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from countroom.commands import configure_log, running
 from countroom.settings import Settings, load
+from countroom.wallet.batch import collect_rarely
 from countroom.web.app import Front, create_app
-
-GC_THRESHOLD: Final = 50_000
-"""New containers before Python looks for cycles: with its default of 700 that is a twelfth of a bet."""
 
 
 def serve() -> int:
@@ -57,11 +53,7 @@ def application() -> Front:
         # One of several web processes: it must not outlive the one that shares out the port.
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     app = create_app(settings)
-    # What exists now lives as long as the process: nothing to collect there. Commands and their
-    # answers are freed by reference counting, so collections may be rarer than by default.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
+    collect_rarely()
     return Front(app)
 
 
