@@ -59,17 +59,20 @@ def pieces(stream: BufferedIOBase, headers: Message) -> Iterator[bytes]:
     return _decompressed(raw, FRAMES[encoding])
 
 
-def _counted(stream: BufferedIOBase, headers: Message) -> Iterator[bytes]:
-    text = headers.get("Content-Length") or "0"
-    if not text.isascii() or not text.isdigit():
-        raise BadBody("Content-Length is not a number.")
-    left = int(text)
+def _exactly(stream: BufferedIOBase, left: int) -> Iterator[bytes]:
     while left:
         piece = stream.read(min(left, PIECE_BYTES))
         if not piece:
             raise BadBody("The body ended early.")
         left -= len(piece)
         yield piece
+
+
+def _counted(stream: BufferedIOBase, headers: Message) -> Iterator[bytes]:
+    text = headers.get("Content-Length") or "0"
+    if not text.isascii() or not text.isdigit():
+        raise BadBody("Content-Length is not a number.")
+    yield from _exactly(stream, int(text))
 
 
 def _chunked(stream: BufferedIOBase) -> Iterator[bytes]:
@@ -83,12 +86,7 @@ def _chunked(stream: BufferedIOBase) -> Iterator[bytes]:
             while stream.readline(1024).strip():
                 pass  # trailers
             return
-        while left:
-            piece = stream.read(min(left, PIECE_BYTES))
-            if not piece:
-                raise BadBody("The body ended early.")
-            left -= len(piece)
-            yield piece
+        yield from _exactly(stream, left)
         stream.readline(8)
 
 
