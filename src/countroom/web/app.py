@@ -1,19 +1,16 @@
 """The web application: what it holds open, its addresses, and how it says no."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
-from clickhouse_connect.driver.asyncclient import AsyncClient
-from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from litestar import Litestar
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from countroom import __version__, clickhouse
+from countroom import __version__
 from countroom import redis as redis_tap
 from countroom.games.service import Catalog
 from countroom.postgres import Database
@@ -24,45 +21,11 @@ from countroom.wallet.batch import LANES, STATEMENT_SECONDS
 from countroom.wallet.service import Batcher
 from countroom.web import backoffice, operations, problems
 from countroom.web.api import games, payments, players, staff
-from countroom.web.callbacks import Callbacks, Wallet
+from countroom.web.callbacks import PREFIX, Callbacks, Wallet
+from countroom.web.warehouse import Warehouse
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Of a request to our own API; providers' callbacks have their protocol's cap."""
-
-
-class WarehouseUnavailable(Refusal):
-    """The warehouse cannot be reached; figures come back when it does."""
-
-    kind = "unavailable"
-    code = "warehouse_unavailable"
-
-
-class Warehouse:
-    """The ClickHouse client, opened when it is first needed and again after it was lost."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._client: AsyncClient | None = None
-        self._opening = asyncio.Lock()
-
-    async def __call__(self) -> AsyncClient:
-        """Return the client.
-
-        Raises:
-            WarehouseUnavailable: ClickHouse does not answer.
-        """
-        async with self._opening:  # those who come first at once share one client
-            try:
-                if self._client is None:
-                    self._client = await clickhouse.connect_async(self._url)
-            except (ClickHouseError, OSError) as error:
-                raise WarehouseUnavailable from error
-            return self._client
-
-    async def close(self) -> None:
-        """Close the client if there is one."""
-        if self._client is not None:
-            await self._client.close()
 
 
 class Front:
@@ -76,7 +39,7 @@ class Front:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Hand a connection on."""
-        if scope["type"] == "http" and scope["path"].startswith("/providers/"):
+        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
             await self.app.state.callbacks(scope, receive, send)
         else:
             await self.app(scope, receive, send)

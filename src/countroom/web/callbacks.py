@@ -23,6 +23,8 @@ from countroom.wallet.commands import Answer, Command
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
+PREFIX: Final = "/providers/"
+"""Where callbacks are; what follows is the provider's code and the action."""
 CALLBACKS: Final = Counter("countroom_callbacks", "Callbacks answered.", ["provider", "action", "code"])
 SECONDS: Final = Histogram(
     "countroom_callback_seconds",
@@ -63,8 +65,7 @@ class Callbacks:
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer one call."""
         began = time.perf_counter()
-        parts = scope["path"].strip("/").split("/")
-        code, action = (parts[-2], parts[-1]) if len(parts) > 1 else ("", "")
+        code, _, action = scope["path"].removeprefix(PREFIX).rstrip("/").partition("/")
         provider = self.catalog.providers.get(code)
         dialect = DIALECTS.get(provider.dialect) if provider is not None else None
         body = await _read(receive, (dialect or _FALLBACK).body_bytes_max)

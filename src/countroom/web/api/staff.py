@@ -21,6 +21,7 @@ from countroom.refusal import Refusal
 from countroom.web.api.answers import PLAYER_SECURITY, problems
 from countroom.web.api.players import Credentials
 from countroom.web.sessions import AnyRequest, client_address, signed_in_staff
+from countroom.web.warehouse import WarehouseUnavailable
 
 DAYS_DEFAULT: Final = 30
 DAYS_MAX: Final = 400
@@ -48,13 +49,6 @@ class InvalidRange(Refusal):
 
     kind = "invalid"
     code = "invalid_range"
-
-
-class FiguresUnavailable(Refusal):
-    """The figures cannot be read at the moment; they come back when the warehouse does."""
-
-    kind = "unavailable"
-    code = "warehouse_unavailable"
 
 
 class StaffSessionCreated(msgspec.Struct):
@@ -151,7 +145,7 @@ async def daily_kpi(
     try:
         result = await warehouse.query(_DAYS, parameters={"first": first_day, "last": last_day})
     except (ClickHouseError, OSError) as error:
-        raise FiguresUnavailable from error
+        raise WarehouseUnavailable from error
     return KpiDays([_day(row) for row in result.named_results()])
 
 
