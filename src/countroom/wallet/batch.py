@@ -1,6 +1,6 @@
 """The write path: commands of all open requests, applied together.
 
-Phases of one pass, each a statement (round trip) inside one transaction:
+Phases of one pass, each a statement or two (round trips) inside one transaction:
 
 1. lock the wallets of the batch's players, in id order;
 2. read what the keys have done before, and tombstones;

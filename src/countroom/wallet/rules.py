@@ -416,7 +416,7 @@ class Ledger:
         writes.rows += draft.rows
         writes.entries += draft.entries
         for row in draft.cancelled:
-            row.status = "cancelled"  # of a row written in this batch this is all there is to do
+            row.status = "cancelled"  # a row of this batch is written so; for it the update below changes nothing
             writes.cancelled.append(row.id)
         for stone in draft.tombstones.values():
             stone.answer_balance = draft.spendable
