@@ -11,7 +11,7 @@ from uuid import UUID
 from countroom import clock
 from countroom.games import service as games
 from countroom.money import Money
-from countroom.postgres import Database, Transaction
+from countroom.postgres import Database
 from countroom.wallet import books, service
 from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Reverse, Win
 
@@ -73,29 +73,15 @@ class Casino:
                     provider="test",
                 )
             if Decimal(bonus):
-                await _grant(tx, user_id, currency, Decimal(bonus))
+                await service.grant_bonus(
+                    tx, user_id=user_id, money=Money.parse(bonus, currency), external_id=f"test:bonus-{user_id}"
+                )
         launched = await games.launch(self.database, user_id=user_id, slug="lucky-sevens", currency=currency)
         return Player(self, user_id, currency, launched.session_id)
 
     async def check_books(self) -> None:
         for proof in await books.prove(self.database):
             assert proof.holds, proof
-
-
-async def _grant(tx: Transaction, user_id: UUID, currency: str, amount: Decimal) -> None:
-    """Bonus money, journalled by hand: granting it is a later issue's."""
-    transaction_id = clock.new_id()
-    wallet_id = await tx.fetchval(
-        "UPDATE wallet_accounts SET balance = $3, sequence = 1 WHERE user_id = $1 AND currency = $2 AND type = 'bonus' "
-        "RETURNING id",
-        user_id, currency, amount,
-    )  # fmt: skip
-    await tx.execute(
-        "INSERT INTO transactions (id, wallet_account_id, external_id, amount, type, status, user_id, wallet_type, "
-        "currency, request_hash) VALUES ($1, $2, $3, $4, 'bonus', 'success', $5, 'bonus', $6, sha256(''))",
-        transaction_id, wallet_id, f"test:bonus:{user_id}", amount, user_id, currency,
-    )  # fmt: skip
-    await tx.execute("INSERT INTO wallet_entries VALUES ($1, 1, $2, $3, $3)", wallet_id, transaction_id, amount)
 
 
 @asynccontextmanager

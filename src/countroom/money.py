@@ -14,6 +14,7 @@ EXPONENTS: Final = {
     "SEK": 2, "TRY": 2, "UAH": 2, "USD": 2, "ZAR": 2,
 }  # fmt: skip
 THREE_DECIMALS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+ZERO: Final = Decimal("0.00")
 AMOUNT_MAX: Final = Decimal("9999999999999999.99")
 """What decimal(18,2) holds."""
 

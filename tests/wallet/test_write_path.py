@@ -8,23 +8,20 @@ import asyncpg
 import pytest
 
 from casino import Casino, open_casino
-from countroom.wallet.commands import (
-    Answer,
-    Bet,
+from countroom.wallet.commands import Answer, Bet, Operation, Reverse, Win
+from countroom.wallet.refusals import (
+    ForeignRound,
     InsufficientFunds,
     KeyConflict,
     NoOpenSession,
     NotReversible,
-    Operation,
     Overloaded,
     PlayerBlocked,
-    Reverse,
     RolledBack,
     RoundClosed,
     RoundNotFound,
     UnknownPlayer,
     WalletRefusal,
-    Win,
     WrongCurrency,
 )
 
@@ -170,7 +167,7 @@ async def test_what_the_database_refuses_costs_only_the_command_at_fault(casino:
     broken = await casino.player(main="10.00")
 
     outcomes = await asyncio.gather(
-        fine.bet("1.00", key="fine"), broken.bet("1.00", key="nul\x00"), return_exceptions=True
+        fine.bet("1.00", key="fine"), broken.bet("1.00", key="broken", round_key="r" * 201), return_exceptions=True
     )
 
     assert isinstance(outcomes[0], Answer)
@@ -266,7 +263,7 @@ async def test_nobody_reverses_another_players_bet(casino: Casino) -> None:
 
     with pytest.raises(NotReversible):
         await thief.reverse("b1", key="x1", round_key="other")
-    with pytest.raises(KeyConflict):
+    with pytest.raises(ForeignRound):
         await thief.bet("1.00", key="b2", round_key="r1")
     assert await thief.balance() == Decimal("10.00")
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -93,13 +94,14 @@ async def _measure(database_url: str, case: Case, seconds: float) -> Measured:
     players = await database.fetch("SELECT user_id, session_id, game_id FROM bench_players ORDER BY n")
     chance = random.Random(case.name)  # noqa: S311 - which wallet is bet from is no secret
     milliseconds: list[float] = []
+    run, numbers = uuid.uuid4().hex[:12], count()
     until = time.perf_counter() + seconds
 
     async def call(batcher: Batcher) -> None:
         while (began := time.perf_counter()) < until:
             hot = case.is_hot and chance.random() < HOT_SHARE
             player = players[chance.randrange(HOT_WALLETS)] if hot else chance.choice(players)
-            key = uuid.uuid4().hex
+            key = f"{run}-{next(numbers)}"
             play = Play(player["game_id"], key, player["session_id"])
             await batcher.submit(Command(PROVIDER, player["user_id"], "EUR", (Bet(key, Decimal("0.10")),), play))
             milliseconds.append((time.perf_counter() - began) * 1e3)
@@ -109,5 +111,5 @@ async def _measure(database_url: str, case: Case, seconds: float) -> Measured:
         await asyncio.gather(*(call(batcher) for _ in range(case.callers)))
     await database.close()
     milliseconds.sort()
-    count = len(milliseconds)
-    return Measured(count / seconds, milliseconds[count // 2], milliseconds[int(count * 0.99)])
+    made = len(milliseconds)
+    return Measured(made / seconds, milliseconds[made // 2], milliseconds[int(made * 0.99)])

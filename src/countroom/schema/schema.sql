@@ -110,6 +110,15 @@ BEGIN
         USING ERRCODE = 'restrict_violation';
 END $$;
 
+CREATE FUNCTION public.refuse_stale(missing bigint) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF missing <> 0 THEN
+        RAISE EXCEPTION '% purses have moved on since they were read', missing USING ERRCODE = 'CR001';
+    END IF;
+END $$;
+
 CREATE TABLE public.dead_letters (
     id uuid NOT NULL,
     topic text NOT NULL,
@@ -253,6 +262,14 @@ CREATE TABLE public.staff (
     CONSTRAINT staff_email_is_lower_case CHECK ((email = lower(email)))
 );
 
+CREATE TABLE public.staff_postings (
+    transaction_id uuid NOT NULL,
+    staff_id uuid NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT staff_postings_reason_given CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
+);
+
 CREATE TABLE public.tombstones (
     external_id text NOT NULL,
     target_external_id text NOT NULL,
@@ -264,7 +281,7 @@ CREATE TABLE public.tombstones (
     shortfall numeric(18,2) DEFAULT 0 NOT NULL,
     answer_balance numeric(18,2) NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT tombstones_outcome_known CHECK ((outcome = ANY (ARRAY['reversed'::text, 'unseen'::text, 'repeated'::text])))
+    CONSTRAINT tombstones_outcome_known CHECK ((outcome = ANY (ARRAY['reversed'::text, 'unseen'::text, 'repeated'::text, 'settled'::text, 'failed'::text, 'cancelled'::text])))
 );
 
 CREATE TABLE public.transactions (
@@ -287,7 +304,7 @@ CREATE TABLE public.transactions (
     payment_id uuid,
     request_hash bytea NOT NULL,
     answer_balance numeric(18,2),
-    CONSTRAINT transactions_amount_is_a_magnitude CHECK (((amount >= (0)::numeric) OR (type = 'adjustment'::public.transaction_type))),
+    CONSTRAINT transactions_amount_is_a_magnitude CHECK (((amount >= (0)::numeric) OR (type = ANY (ARRAY['adjustment'::public.transaction_type, 'bonus'::public.transaction_type])))),
     CONSTRAINT transactions_external_id_is_short CHECK ((length(external_id) <= 300)),
     CONSTRAINT transactions_fee_not_negative CHECK ((fee >= (0)::numeric)),
     CONSTRAINT transactions_metadata_stays_inline CHECK ((pg_column_size(metadata) <= 4096))
@@ -328,7 +345,10 @@ CREATE TABLE public.wallet_accounts (
     sequence bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT wallet_accounts_never_negative CHECK ((balance >= (0)::numeric))
+    receivable numeric(18,2) DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT wallet_accounts_never_negative CHECK ((balance >= (0)::numeric)),
+    CONSTRAINT wallet_accounts_receivable_not_negative CHECK ((receivable >= (0)::numeric))
 )
 WITH (fillfactor='70');
 
@@ -403,6 +423,9 @@ ALTER TABLE ONLY public.staff
 ALTER TABLE ONLY public.staff
     ADD CONSTRAINT staff_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.staff_postings
+    ADD CONSTRAINT staff_postings_pkey PRIMARY KEY (transaction_id);
+
 ALTER TABLE ONLY public.tombstones
     ADD CONSTRAINT tombstones_pkey PRIMARY KEY (external_id);
 
@@ -446,11 +469,15 @@ CREATE INDEX transactions_by_player ON public.transactions USING btree (user_id,
 
 CREATE TRIGGER game_rounds_never_deleted BEFORE DELETE OR TRUNCATE ON public.game_rounds FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
+CREATE TRIGGER staff_postings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.staff_postings FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
 CREATE TRIGGER tombstones_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.tombstones FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER transactions_never_deleted BEFORE DELETE OR TRUNCATE ON public.transactions FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER users_never_deleted BEFORE DELETE OR TRUNCATE ON public.users FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER wallet_accounts_never_deleted BEFORE DELETE OR TRUNCATE ON public.wallet_accounts FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER wallet_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.wallet_entries FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
@@ -472,8 +499,14 @@ ALTER TABLE ONLY public.payments
 ALTER TABLE ONLY public.reports
     ADD CONSTRAINT reports_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
 
+ALTER TABLE ONLY public.staff_postings
+    ADD CONSTRAINT staff_postings_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);
+
+ALTER TABLE ONLY public.staff_postings
+    ADD CONSTRAINT staff_postings_transaction_exists FOREIGN KEY (transaction_id) REFERENCES public.transactions(id);
+
 ALTER TABLE ONLY public.transactions
-    ADD CONSTRAINT transactions_wallet_exists FOREIGN KEY (wallet_account_id) REFERENCES public.wallet_accounts(id);
+    ADD CONSTRAINT transactions_wallet_exists FOREIGN KEY (wallet_account_id) REFERENCES public.wallet_accounts(id) NOT ENFORCED;
 
 ALTER TABLE ONLY public.wallet_accounts
     ADD CONSTRAINT wallet_accounts_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);

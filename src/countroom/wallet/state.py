@@ -1,17 +1,20 @@
-"""What a pass over a batch works with: facts read from the database, and what is to be written."""
+"""What a pass over a batch works with: facts read from the database, and what is to be written.
+
+Fields of what is written stand in the order in which `queries.write` sends them.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 from uuid import UUID
 
-ZERO: Final = Decimal("0.00")
+import msgspec
+
+from countroom.money import ZERO
 
 
-@dataclass(slots=True)
-class Wallet:
-    """One wallet, under lock."""
+class Wallet(msgspec.Struct, gc=False):
+    """One wallet, as it is within a pass."""
 
     id: UUID
     user_id: UUID
@@ -19,10 +22,30 @@ class Wallet:
     type: str
     balance: Decimal
     sequence: int
+    """Entries in its journal."""
+    receivable: Decimal = ZERO
+    """Owed since a reversed win had been spent; the next credits repay it."""
 
 
-@dataclass(slots=True)
-class Row:
+class Purse(msgspec.Struct):
+    """A player's wallets in one currency, and the version that guards them.
+
+    The version stands in the row of the main wallet. Whoever writes anything about the player in
+    this currency raises it, and writes only if it is still the one that was read.
+    """
+
+    main: Wallet
+    bonus: Wallet
+    locked: Wallet
+    version: int
+
+    @property
+    def spendable(self) -> Decimal:
+        """What can be played with."""
+        return self.main.balance + self.bonus.balance
+
+
+class Row(msgspec.Struct, gc=False):
     """A row of `transactions`, there already or to be written."""
 
     id: UUID
@@ -34,6 +57,7 @@ class Row:
     type: str
     status: str
     amount: Decimal
+    fee: Decimal
     request_hash: bytes
     answer_balance: Decimal | None
     provider: str | None
@@ -43,8 +67,7 @@ class Row:
     metadata: str = "{}"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A line of the journal: signed, with the balance after it."""
 
     wallet_account_id: UUID
@@ -54,9 +77,8 @@ class Entry:
     balance_after: Decimal
 
 
-@dataclass(slots=True)
-class Tombstone:
-    """A reversal that was asked for, and what came of it."""
+class Tombstone(msgspec.Struct, gc=False):
+    """An end that was asked for (of a bet, a win, a withdrawal), and what came of it."""
 
     external_id: str
     target_external_id: str
@@ -69,9 +91,8 @@ class Tombstone:
     answer_balance: Decimal
 
 
-@dataclass(slots=True)
-class Round:
-    """A round; its sums are kept by whoever holds its player's wallets."""
+class Round(msgspec.Struct, gc=False):
+    """A round; its sums are kept by whoever holds its player's purse."""
 
     id: UUID
     session_id: UUID
@@ -88,8 +109,7 @@ class Round:
     closed_at: datetime | None
 
 
-@dataclass(slots=True)
-class Session:
+class Session(msgspec.Struct, frozen=True, gc=False):
     """A game session as far as the wallet cares."""
 
     id: UUID
@@ -97,8 +117,7 @@ class Session:
     is_open: bool
 
 
-@dataclass(slots=True)
-class SessionSums:
+class SessionSums(msgspec.Struct, gc=False):
     """What a batch adds to a session's sums."""
 
     bet: Decimal = ZERO
@@ -107,16 +126,16 @@ class SessionSums:
 
 @dataclass(slots=True)
 class Facts:
-    """What is already there, read after the wallets were locked."""
+    """What is already there."""
 
-    wallets: dict[tuple[UUID, str, str], Wallet] = field(default_factory=dict)
-    """By player, currency and type."""
+    purses: dict[tuple[UUID, str], Purse] = field(default_factory=dict)
+    """By player and currency."""
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    """By external id without `SECOND_ROW`: one row, or the two rows of a bet on two wallets."""
+    """By external id without `SECOND_ROW`: one row, or the two rows of an operation on two wallets."""
     tombstones: dict[str, Tombstone] = field(default_factory=dict)
-    """By the reversal's external id."""
+    """By their own external id."""
     dead: dict[str, Tombstone] = field(default_factory=dict)
-    """By the target's external id: the one reversal that counts (P4)."""
+    """By the target's external id: the one end that counts (P4)."""
     rounds: dict[tuple[UUID, str], Round] = field(default_factory=dict)
     """By game and the provider's round id."""
     rounds_by_id: dict[UUID, Round] = field(default_factory=dict)
@@ -133,15 +152,15 @@ class Writes:
 
     rows: list[Row] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
-    cancelled: list[UUID] = field(default_factory=list)
+    ended: dict[UUID, str] = field(default_factory=dict)
+    """The new status of transactions that were there before."""
     wallets: dict[UUID, Wallet] = field(default_factory=dict)
+    """Those whose balance changed."""
+    purses: dict[UUID, Purse] = field(default_factory=dict)
+    """By main wallet: everybody about whom something is written."""
     tombstones: list[Tombstone] = field(default_factory=list)
     new_rounds: dict[UUID, Round] = field(default_factory=dict)
     changed_rounds: dict[UUID, Round] = field(default_factory=dict)
     sessions: dict[UUID, SessionSums] = field(default_factory=dict)
-    new_sessions: list[tuple[UUID, UUID, UUID, str]] = field(default_factory=list)
-    """Sessions made for wins of games that were never launched: id, player, game, currency."""
-
-    def is_empty(self) -> bool:
-        """Whether there is nothing to write: every command was refused or a repeat."""
-        return not (self.rows or self.tombstones or self.changed_rounds)
+    new_sessions: dict[UUID, tuple[UUID, UUID, str]] = field(default_factory=dict)
+    """Sessions made for wins of games that were never launched: player, game, currency."""

@@ -21,18 +21,8 @@ from countroom.games.catalog import Provider
 from countroom.games.dialects.port import Callback, Reply, WalletPort
 from countroom.money import EXPONENTS, Money, format_amount
 from countroom.refusal import Refusal
-from countroom.wallet.commands import (
-    Answer,
-    Bet,
-    Command,
-    Operation,
-    Play,
-    Reverse,
-    UnknownPlayer,
-    WalletRefusal,
-    Win,
-    WrongCurrency,
-)
+from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Reverse, Win
+from countroom.wallet.refusals import UnknownPlayer, WalletRefusal, WrongCurrency
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """The protocol's own cap."""

@@ -1,5 +1,5 @@
 -- P1: over all wallets of a currency, what is there is what came in less what went out. A reversed
--- bet or win is in neither; what a reversed win could not take back is still there.
+-- bet or win is in neither; a pending withdrawal is still there, locked.
 WITH held AS (
     SELECT currency, sum(balance) AS balance FROM wallet_accounts GROUP BY currency
 ), flows AS (
@@ -11,19 +11,12 @@ WITH held AS (
                END) AS balance
       FROM transactions
      GROUP BY currency
-), shortfalls AS (
-    SELECT t.currency, sum(s.shortfall) AS balance
-      FROM tombstones s
-      JOIN transactions t ON t.external_id = s.target_external_id
-     WHERE s.shortfall <> 0
-     GROUP BY t.currency
 ), wrong AS (
     SELECT format('in %s the wallets hold %s and the transactions say %s',
-                  held.currency, held.balance, coalesce(flows.balance, 0) + coalesce(shortfalls.balance, 0)) AS violation
+                  held.currency, held.balance, coalesce(flows.balance, 0)) AS violation
       FROM held
       LEFT JOIN flows USING (currency)
-      LEFT JOIN shortfalls USING (currency)
-     WHERE held.balance <> coalesce(flows.balance, 0) + coalesce(shortfalls.balance, 0)
+     WHERE held.balance <> coalesce(flows.balance, 0)
      LIMIT $1
 )
 SELECT (SELECT count(*) FROM transactions) AS compared, ARRAY(SELECT violation FROM wrong) AS violations

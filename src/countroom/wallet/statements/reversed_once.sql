@@ -12,7 +12,9 @@ WITH effective AS (
     (SELECT format('%s is %s, and its tombstone says %s', t.external_id, t.status, e.outcome)
        FROM effective e
        JOIN transactions t ON t.external_id IN (e.target_external_id, e.target_external_id || '/bonus')
-      WHERE e.outcome = 'unseen' OR t.status <> 'cancelled' LIMIT $1)
+      WHERE t.status::text IS DISTINCT FROM CASE e.outcome
+                WHEN 'reversed' THEN 'cancelled' WHEN 'settled' THEN 'success' WHEN 'unseen' THEN NULL ELSE e.outcome END
+      LIMIT $1)
      UNION ALL
     (SELECT format('%s is cancelled, and no reversal was asked for', t.external_id)
        FROM transactions t
