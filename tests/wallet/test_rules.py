@@ -50,7 +50,7 @@ def ledger(main: Decimal, bonus: Decimal) -> Ledger:
 
 
 def wallets(of: Ledger) -> list[Wallet]:
-    return [wallet for purse in of.facts.purses.values() for wallet in (purse.main, purse.bonus, purse.locked)]
+    return [wallet for purse in of.facts.purses.values() for wallet in (purse.main, purse.bonus)]
 
 
 def balances(of: Ledger) -> dict[object, Decimal]:

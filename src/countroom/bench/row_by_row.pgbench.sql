@@ -1,7 +1,7 @@
 -- The yardstick: the five writes of a bet, row by row in one transaction, as one would write them.
 \set n random(1, :players)
 BEGIN;
-UPDATE wallet_accounts SET balance = balance - 1, sequence = sequence + 1, updated_at = now()
+UPDATE wallet_accounts SET balance = balance - 1, sequence = sequence + 1, version = version + 1, updated_at = now()
  WHERE id = (SELECT wallet_id FROM bench_players WHERE n = :n) RETURNING balance;
 INSERT INTO transactions (id, wallet_account_id, external_id, amount, type, status, metadata, processed_at, user_id,
                           wallet_type, currency, provider, game_id, request_hash, answer_balance)

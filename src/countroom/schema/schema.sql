@@ -102,6 +102,19 @@ CREATE TYPE public.wallet_type AS ENUM (
     'locked'
 );
 
+CREATE FUNCTION public.raise_purse_versions() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    player uuid;
+BEGIN
+    player := CASE WHEN TG_TABLE_NAME = 'users' THEN to_jsonb(NEW) ->> 'id'
+                   ELSE coalesce(to_jsonb(NEW), to_jsonb(OLD)) ->> 'user_id' END;
+    PERFORM FROM wallet_accounts WHERE user_id = player AND type = 'main' ORDER BY id FOR UPDATE;
+    UPDATE wallet_accounts SET version = version + 1 WHERE user_id = player AND type = 'main';
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION public.refuse_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -469,6 +482,8 @@ CREATE INDEX transactions_by_player ON public.transactions USING btree (user_id,
 
 CREATE TRIGGER game_rounds_never_deleted BEFORE DELETE OR TRUNCATE ON public.game_rounds FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
+CREATE TRIGGER game_sessions_raise_versions AFTER INSERT OR DELETE OR UPDATE OF user_id, game_id, currency, status ON public.game_sessions FOR EACH ROW EXECUTE FUNCTION public.raise_purse_versions();
+
 CREATE TRIGGER staff_postings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.staff_postings FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER tombstones_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.tombstones FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
@@ -476,6 +491,8 @@ CREATE TRIGGER tombstones_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON pub
 CREATE TRIGGER transactions_never_deleted BEFORE DELETE OR TRUNCATE ON public.transactions FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER users_never_deleted BEFORE DELETE OR TRUNCATE ON public.users FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER users_status_raises_versions AFTER UPDATE OF status ON public.users FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION public.raise_purse_versions();
 
 CREATE TRIGGER wallet_accounts_never_deleted BEFORE DELETE OR TRUNCATE ON public.wallet_accounts FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 

@@ -1,19 +1,20 @@
 """The write path: commands of all open requests, applied together.
 
-A pass reads, decides and writes, each in a statement or a few (round trips):
+A pass reads, decides and writes, in two round trips, or in one:
 
-1. read whose the commands are (wallets, status, sessions), then what their keys have done before,
-   and tombstones, then the rounds: three statements;
+1. read whose the commands are (status, wallets, sessions), their rounds, and whether their keys are
+   known; only when some are, or something is to be reversed, what those have done before. A lane
+   remembers its latest players (`memory`), and reads only for the others;
 2. decide (`rules.Ledger`, no I/O): a refusal drops its command and nothing else;
 3. write everything (balances, transactions, journal, rounds, session sums) in one statement, which
    commits by itself, and only then answer.
 
 Nothing is locked while a pass decides. Instead each player's main wallet carries a version: the
-write raises it, and refuses the whole pass when one is no longer what was read. Then, and for a
-while afterwards, the pass locks the main wallets first, in id order, inside a transaction: for
-players who are played by several processes at once, waiting is cheaper than trying again
-(docs/decisions/0011). Within a process nobody meets himself: a player's commands are always in
-one lane, in the order of their arrival.
+write raises it, and refuses the whole pass when one is no longer what was read or remembered. Then
+the pass is made anew: from memory, with everything read, and at last with the main wallets locked
+first, in id order, inside a transaction; for players who are played by several processes at once,
+waiting is cheaper than trying again (docs/decisions/0011). Within a process nobody meets himself: a
+player's commands are always in one lane, in the order of their arrival.
 
 What bounds it: PostgreSQL's own cost of a bet's rows, then Python's of deciding; the log flush of
 phase 3 is shared by the batch, which is where the gain over row-by-row posting comes from
@@ -26,6 +27,7 @@ import asyncio
 import gc
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Final, NamedTuple, Self
 
 import asyncpg
@@ -37,6 +39,7 @@ from countroom.postgres import Connection, Database, Transaction
 from countroom.refusal import Refusal
 from countroom.wallet import queries
 from countroom.wallet.commands import Answer, Command, Conclude, Reverse
+from countroom.wallet.memory import Memory
 from countroom.wallet.refusals import Overloaded
 from countroom.wallet.rules import Ledger, check
 from countroom.wallet.state import Facts, Wallet
@@ -56,8 +59,11 @@ answer, and a write whose caller has gone only delays those who are still there.
 LANES: Final = 2
 """Passes under way at once in a process: one decides while PostgreSQL writes the other's. A player's
 commands are always in the same lane: two passes with one wallet would only wait for each other."""
+MEMORY_RESTS_SECONDS: Final = 0.1
+"""So long a lane reads for everybody, after somebody else has written about a player whom it remembered: the
+next few are likely to be remembered wrongly too, and a refused pass costs more than a read one."""
 LOCKING_SECONDS: Final = 1.0
-"""So long a lane locks before it reads, after another process has written what it had read."""
+"""So long a lane locks before it reads, after somebody has written between its reading and its writing."""
 COLLECT_AFTER: Final = 50_000
 """New objects before Python looks for cycles among them."""
 STATEMENT_SECONDS: Final = 5.0
@@ -66,12 +72,12 @@ answer, and a command may have waited for the pass before its own."""
 ATTEMPTS_MAX: Final = 4
 """A pass is read anew when another process has just used one of its keys or wallets; then singly."""
 
-PASSES: Final = Counter("countroom_wallet_passes", "Passes of the write path, by how they began.", ["way"])
-STALE: Final = Counter("countroom_wallet_stale_passes", "Passes read anew: another process had written first.")
+PASSES: Final = Counter("countroom_wallet_passes", "Passes of the write path, by where their facts came from.", ["way"])
+STALE: Final = Counter("countroom_wallet_stale_passes", "Passes made anew: somebody else had written first.")
 COMMANDS: Final = Histogram(
     "countroom_wallet_pass_commands", "Commands in a pass.", buckets=(1, 2, 5, 10, 20, 50, 100, 250)
 )
-_WAY: Final = {is_locking: PASSES.labels("locking" if is_locking else "versions") for is_locking in (True, False)}
+_WAYS: Final = {way: PASSES.labels(way) for way in ("memory", "reads", "locks")}
 
 _log = structlog.get_logger()
 
@@ -84,8 +90,6 @@ class Passed(NamedTuple):
     outcomes: list[Outcome]
     changed: list[Wallet]
     """Wallets as they are after it."""
-    was_stale: bool = False
-    """Another process had written what it had read."""
 
 
 async def post(tx: Transaction, commands: Sequence[Command]) -> Passed:
@@ -95,83 +99,74 @@ async def post(tx: Transaction, commands: Sequence[Command]) -> Passed:
         asyncpg.UniqueViolationError: another process has used one of the keys meanwhile; the
             transaction is lost, and a new one will see what that was.
     """
-    return await _pass(tx, commands, is_locking=True)
-
-
-async def _pass(connection: Connection, commands: Sequence[Command], *, is_locking: bool) -> Passed:
     refused: dict[int, Refusal] = {}
     for number, command in enumerate(commands):
         try:
             check(command)
         except Refusal as refusal:
             refused[number] = refusal
-    asked = [command for number, command in enumerate(commands) if number not in refused] if refused else commands
-    if not asked:
-        return Passed(list(refused.values()), [])
-    _WAY[is_locking].inc()
+    fine = [command for number, command in enumerate(commands) if number not in refused]
+    await queries.lock_purses(tx, fine)
+    passed = await _pass(tx, fine)
+    outcomes = iter(passed.outcomes)
+    return passed._replace(outcomes=[refused.get(number) or next(outcomes) for number in range(len(commands))])
+
+
+async def _pass(connection: Connection, commands: Sequence[Command], memory: Memory | None = None) -> Passed:
+    """Read what is not remembered, decide, write; the commands have been checked."""
     facts = Facts()
-    if is_locking:
-        await queries.lock_purses(connection, asked)
-    await queries.read_purses(connection, asked, facts)
-    await queries.read_keys(connection, asked, facts)
-    await queries.read_rounds(connection, asked, facts)
+    unread = commands if memory is None else memory.recall(commands, facts)
+    if unread:
+        await queries.read_facts(connection, unread, facts)
     moment = clock.now()
     ledger = Ledger(facts, moment=moment, new_id=clock.new_id)
     outcomes: list[Outcome] = []
-    for number, command in enumerate(commands):
-        if number in refused:
-            outcomes.append(refused[number])
-            continue
+    for command in commands:
         try:
             outcomes.append(ledger.apply(command))
         except Refusal as refusal:
             outcomes.append(refusal)
     if ledger.writes.purses:
-        await queries.write(connection, ledger.writes, moment)
+        await queries.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
+    if memory is not None:
+        memory.learn(commands, facts, ledger.writes)
     return Passed(outcomes, list(ledger.writes.wallets.values()))
 
 
-async def post_alone(database: Database, commands: Sequence[Command], *, is_locking: bool = False) -> Passed:
-    """Apply commands by themselves, reading anew when a key or a wallet was just written elsewhere.
+async def post_alone(database: Database, commands: Sequence[Command], lane: "_Lane | None" = None) -> Passed:
+    """Apply checked commands by themselves; what was refused because somebody had written meanwhile is tried anew.
 
-    What one command alone cannot get written (a fault, not a refusal) is raised for a batch of one,
-    and for a larger batch tried singly, so that it costs nobody else.
+    A lane's memory serves first, then what is read, and at last what is read under locks. What one
+    command alone cannot get written (a fault, not a refusal) is raised for a batch of one, and for a
+    larger batch tried singly, so that it costs nobody else.
     """
-    was_stale = False
+    lane = lane or _Lane()
     for _ in range(ATTEMPTS_MAX):
         try:
-            passed = await _attempt(database, commands, is_locking=is_locking)
-            return passed._replace(was_stale=was_stale)
+            return await lane.attempt(database, commands)
         except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
-            continue
+            lane.was_refused()
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError):
             break
         except asyncpg.PostgresError as error:
             if error.sqlstate != queries.STALE:
                 raise
             STALE.inc()
-            is_locking = was_stale = True
+            lane.was_refused()
     if len(commands) == 1:
-        return await _attempt(database, commands, is_locking=True)
+        async with database.transaction() as tx:
+            return await post(tx, commands)
     outcomes: list[Outcome] = []
     changed: list[Wallet] = []
     for command in commands:
         try:
-            one = await post_alone(database, [command], is_locking=True)
+            one = await post_alone(database, [command])
         except asyncpg.PostgresError:
             _log.exception("a command could not be written", source=command.source)
             one = Passed([Overloaded("This could not be written; try again.")], [])
         outcomes += one.outcomes
         changed += one.changed
-    return Passed(outcomes, changed, was_stale)
-
-
-async def _attempt(database: Database, commands: Sequence[Command], *, is_locking: bool) -> Passed:
-    if is_locking:
-        async with database.transaction() as tx:
-            return await post(tx, commands)
-    async with database.connection() as connection:
-        return await _pass(connection, commands, is_locking=False)
+    return Passed(outcomes, changed)
 
 
 class _Waiting(NamedTuple):
@@ -186,13 +181,47 @@ class _Waiting(NamedTuple):
 
 
 class _Lane:
-    """What waits for one of the passes."""
+    """What waits for one of the passes, what it remembers, and how it goes about the next one."""
 
     def __init__(self) -> None:
         self.waiting: deque[_Waiting] = deque()
         self.wake = asyncio.Event()
-        self.locks_until = 0.0
-        """The loop's time until which its passes lock first."""
+        self.memory = Memory()
+        self._reads_until = 0.0
+        """The time until which its memory rests."""
+        self._locks_until = 0.0
+        """The time until which its passes lock first."""
+        self._way = "memory"
+
+    async def attempt(self, database: Database, commands: Sequence[Command]) -> Passed:
+        """Make one pass, the way that promises most now.
+
+        Raises:
+            asyncpg.PostgresError: nothing of it was written.
+        """
+        now = monotonic()
+        self._way = "locks" if now < self._locks_until else "reads" if now < self._reads_until else "memory"
+        _WAYS[self._way].inc()
+        try:
+            if self._way == "locks":
+                self.memory.forget(commands)
+                async with database.transaction() as tx:
+                    await queries.lock_purses(tx, commands)
+                    return await _pass(tx, commands)
+            if self._way == "reads":
+                self.memory.forget(commands)
+            async with database.connection() as connection:
+                return await _pass(connection, commands, self.memory)
+        except BaseException:
+            self.memory.forget(commands)
+            raise
+
+    def was_refused(self) -> None:
+        """Remember that somebody else writes about the same players, or uses the same keys."""
+        if self._way == "memory":
+            self._reads_until = monotonic() + MEMORY_RESTS_SECONDS
+        else:
+            self._locks_until = monotonic() + LOCKING_SECONDS
 
     def take(self) -> list[_Waiting]:
         """Take what one pass may hold; at least one."""
@@ -279,15 +308,11 @@ class Batcher:
                     continue
             COMMANDS.observe(len(taken))
             try:
-                passed = await post_alone(
-                    self.database, [each.command for each in taken], is_locking=now < lane.locks_until
-                )
+                passed = await post_alone(self.database, [each.command for each in taken], lane)
             except Exception as error:  # noqa: BLE001 - whatever it was, every caller gets an answer
                 _log.warning("a pass failed", commands=len(taken), error=repr(error))
                 passed = Passed([Overloaded("The wallet cannot be reached; try again.") for _ in taken], [])
                 await asyncio.sleep(0.05)  # a database that is away must not make this loop spin
-            if passed.was_stale:
-                lane.locks_until = loop.time() + LOCKING_SECONDS
             self.on_change(passed.changed)
             for each, outcome in zip(taken, passed.outcomes, strict=True):
                 if not each.future.done():  # its caller may have gone

@@ -170,14 +170,19 @@ def content_hash(command: Command, operation: Operation) -> bytes:
     by other means than the bet's. A field that came later is left out while it has its default, so
     that hashes of earlier versions stay what they were.
     """
-    parts = [type(operation).__name__, str(command.user_id), command.currency]
     if isinstance(operation, (Bet, Win)):
-        parts.append(str(operation.amount.normalize()))
-        if command.play is not None:
-            parts += (str(command.play.game_id), command.play.round_key)
-        if operation.award or not operation.moves_money:
-            parts += (operation.award, str(operation.moves_money))
-    elif isinstance(operation, Reverse):
+        play = command.play
+        where = f"\x1f{play.game_id}\x1f{play.round_key}" if play is not None else ""
+        free = (
+            f"\x1f{operation.award}\x1f{operation.moves_money}" if operation.award or not operation.moves_money else ""
+        )
+        said = (
+            f"{type(operation).__name__}\x1f{command.user_id}\x1f{command.currency}\x1f{operation.amount.normalize()}"
+            f"{where}{free}"
+        )
+        return hashlib.sha256(said.encode()).digest()
+    parts = [type(operation).__name__, str(command.user_id), command.currency]
+    if isinstance(operation, Reverse):
         parts.append(operation.target)
     elif isinstance(operation, Conclude):
         parts += (operation.target, operation.outcome)

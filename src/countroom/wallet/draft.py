@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from countroom.money import AMOUNT_MAX, ZERO
 from countroom.wallet.commands import (
@@ -73,7 +74,7 @@ class Draft:
         """
         wallet = self.touched.get(wallet_type)
         if wallet is None:
-            wallet = self.touched[wallet_type] = _copy_wallet(getattr(self.purse, wallet_type))
+            wallet = self.touched[wallet_type] = replace(getattr(self.purse, wallet_type))
         after = wallet.balance + amount
         if after < 0:
             raise InsufficientFunds("The wallet does not hold that much.")
@@ -165,9 +166,3 @@ class Draft:
         self.tombstones[external_id] = stone
         self.moved = True
         return stone
-
-
-def _copy_wallet(wallet: Wallet) -> Wallet:
-    return Wallet(
-        wallet.id, wallet.user_id, wallet.currency, wallet.type, wallet.balance, wallet.sequence, wallet.receivable
-    )

@@ -4,6 +4,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from countroom.money import ZERO, unit
 from countroom.wallet.commands import SECOND_ROW, Bet, Command, Play, Posted, Reverse, Win
@@ -61,7 +62,7 @@ def find_round(draft: Draft, facts: Facts) -> Round | None:
             raise RoundNotFound
         round_ = _open_round(draft, play, facts)
     else:
-        round_ = copy_round(round_)
+        round_ = replace(round_)
     draft.rounds[round_.id] = round_
     return round_
 
@@ -71,15 +72,6 @@ def close_round(round_: Round, draft: Draft) -> None:
     if round_.status == "open":
         round_.status, round_.closed_at = "settled", draft.moment
         draft.moved = True
-
-
-def copy_round(round_: Round) -> Round:
-    """Return a round that a draft may change."""
-    return Round(
-        round_.id, round_.session_id, round_.user_id, round_.game_id, round_.provider, round_.external_id,
-        round_.currency, round_.bet_amount, round_.win_amount, round_.bonus_bet_amount, round_.status,
-        round_.opened_at, round_.closed_at,
-    )  # fmt: skip
 
 
 def _admit_bets(command: Command, play: Play, round_: Round | None, facts: Facts) -> None:
@@ -131,10 +123,13 @@ def bet(draft: Draft, operation: Bet, round_: Round | None) -> Posted:
     if not operation.moves_money:
         return _track(draft, operation, "bet", round_)
     amount = operation.amount
-    main = min(amount, draft.wallet("main").balance)
-    bonus = amount - main
-    if bonus > draft.wallet("bonus").balance:
-        raise InsufficientFunds
+    main, bonus = draft.wallet("main").balance, ZERO
+    if main >= amount:
+        main = amount
+    else:
+        bonus = amount - main
+        if bonus > draft.wallet("bonus").balance:
+            raise InsufficientFunds
     posted = _post(draft, operation, "bet", round_, main=main, bonus=bonus)
     _count(round_, "bet", amount, bonus, draft)
     return posted
@@ -249,7 +244,7 @@ def _undo(draft: Draft, operation: Reverse, rows: list[Row], target_id: str, fac
     assert round_id is not None
     round_ = draft.rounds.get(round_id)
     if round_ is None:
-        round_ = draft.rounds[round_id] = copy_round(facts.rounds_by_id[round_id])
+        round_ = draft.rounds[round_id] = replace(facts.rounds_by_id[round_id])
     _count(round_, kind, -whole, -bonus, draft)
     if round_.bet_amount == 0 and round_.win_amount == 0:
         round_.status, round_.closed_at = "cancelled", draft.moment

@@ -17,14 +17,14 @@ from asyncpg import Record
 
 from countroom.money import ZERO
 from countroom.postgres import Connection, Transaction
-from countroom.wallet.commands import SECOND_ROW, Command, Conclude, Reverse
+from countroom.wallet.commands import SECOND_ROW, Command, Conclude, Reverse, Withdraw
 from countroom.wallet.state import Entry, Facts, Purse, Round, Row, Session, SessionSums, Tombstone, Wallet, Writes
 
 STALE: Final = "CR001"
 """SQLSTATE of a write whose purses have moved on since they were read."""
 
 
-async def insert_wallets(tx: Transaction, ids: Sequence[UUID], user_id: UUID, currency: str) -> None:
+async def insert_wallets(tx: Transaction, wallet_ids: Sequence[UUID], user_id: UUID, currency: str) -> None:
     """Open a player's three wallets in a currency; those that exist stay as they are."""
     await tx.execute(
         """
@@ -32,7 +32,7 @@ async def insert_wallets(tx: Transaction, ids: Sequence[UUID], user_id: UUID, cu
         SELECT id, $2, $3, type FROM unnest($1::uuid[], enum_range(NULL::wallet_type)) AS new (id, type)
             ON CONFLICT ON CONSTRAINT wallet_accounts_one_of_a_kind DO NOTHING
         """,
-        ids,
+        wallet_ids,
         user_id,
         currency,
     )
@@ -121,60 +121,87 @@ async def lock_purses(tx: Transaction, commands: Sequence[Command]) -> None:
     )
 
 
-async def read_purses(connection: Connection, commands: Sequence[Command], facts: Facts) -> None:
-    """Read whose the commands are: status, wallets, and the session that they play in."""
-    asked = {
-        (command.user_id, command.currency, play.game_id if (play := command.play) else None,
-         play.session_id if play else None)
-        for command in commands
-    }  # fmt: skip
-    rows = await connection.fetch(_READ_PURSES, *_arrays([_texts(*each) for each in asked], 4))
+async def read_facts(connection: Connection, commands: Sequence[Command], facts: Facts) -> None:
+    """Read whose the commands are, where they play, and what their keys have done before.
+
+    One statement, at one moment. More are needed only when something was known already: a repeat,
+    a reversal, the end of a withdrawal.
+    """
+    asked, keys, ends = _asked(commands)
+    rows = await connection.fetch(
+        _READ_FACTS,
+        _ids([user_id for user_id, *_ in asked]),
+        _array([currency for _, currency, *_ in asked]),
+        _ids([game_id for _, _, game_id, *_ in asked]),
+        _ids([session_id for *_, session_id, _, _ in asked]),
+        _array([_quoted(round_key) for *_, round_key, _ in asked]),
+        _array([_text(needs_locked) for *_, needs_locked in asked]),
+        _array([_quoted(key) for key in keys]),
+    )
+    known = ends
     for (
-        user_id, currency, status, main_id, version, main_balance, main_sequence, main_receivable,
-        bonus_id, bonus_balance, bonus_sequence, bonus_receivable, locked_id, locked_balance, locked_sequence,
-        game_id, asked_session_id, session_id, session_currency, session_is_open,
+        number, known_keys, status, main_id, version, main_balance, main_sequence, main_owed,
+        bonus_id, bonus_balance, bonus_sequence, bonus_owed, locked_id, locked_balance, locked_sequence,
+        session_id, session_currency, session_is_open, *round_,
     ) in rows:  # fmt: skip
+        known = known or known_keys > 0
+        user_id, currency, game_id, asked_session_id, _, _ = asked[number - 1]
         facts.player_status[user_id] = status
-        if main_id is not None and (user_id, currency) not in facts.purses:
+        if main_id is not None and ((user_id, currency) not in facts.purses or locked_id is not None):
             facts.purses[user_id, currency] = Purse(
-                Wallet(
-                    main_id, user_id, currency, "main", Decimal(main_balance), main_sequence, _owed(main_receivable)
-                ),
-                Wallet(
-                    bonus_id,
-                    user_id,
-                    currency,
-                    "bonus",
-                    Decimal(bonus_balance),
-                    bonus_sequence,
-                    _owed(bonus_receivable),
-                ),
-                Wallet(locked_id, user_id, currency, "locked", Decimal(locked_balance), locked_sequence),
+                Wallet(main_id, user_id, currency, "main", Decimal(main_balance), main_sequence, _owed(main_owed)),
+                Wallet(bonus_id, user_id, currency, "bonus", Decimal(bonus_balance), bonus_sequence, _owed(bonus_owed)),
+                Wallet(locked_id, user_id, currency, "locked", Decimal(locked_balance), locked_sequence)
+                if locked_id is not None
+                else None,
                 version,
             )
         if session_id is not None:
             facts.sessions[user_id, game_id, asked_session_id] = Session(session_id, session_currency, session_is_open)
+        if round_[0] is not None:
+            _remember(Round(*round_), facts)
+    if known:
+        await _read_keys(connection, keys, facts)
+
+
+_Asked = tuple[UUID, str, UUID | None, UUID | None, str | None, bool]
+"""Player, currency, game, session, round, and whether the locked wallet is needed."""
+
+
+def _asked(commands: Sequence[Command]) -> tuple[list[_Asked], list[str], bool]:
+    """Return what to ask for: a row a command, the keys, and whether anything is to be ended."""
+    asked: list[_Asked] = []
+    keys: list[str] = []
+    ends = False
+    for command in commands:
+        needs_locked = False
+        for operation in command.operations:
+            keys.append(f"{command.source}:{operation.key}")
+            if isinstance(operation, (Reverse, Conclude)):
+                ends = True
+                keys.append(f"{command.source}:{operation.target}")
+            needs_locked = needs_locked or isinstance(operation, (Withdraw, Conclude))
+        play = command.play
+        where = (play.game_id, play.session_id, play.round_key) if play is not None else (None, None, None)
+        asked.append((command.user_id, command.currency, *where, needs_locked))
+    return asked, keys, ends
 
 
 def _owed(receivable: str | None) -> Decimal:
-    return Decimal(receivable) if receivable is not None else ZERO
+    return ZERO if receivable is None else Decimal(receivable)
 
 
-async def read_keys(connection: Connection, commands: Sequence[Command], facts: Facts) -> None:
-    """Read what the commands' keys, and the targets of their ends, have done before."""
-    keys = set()
-    for command in commands:
-        for operation in command.operations:
-            keys.add(f"{command.source}:{operation.key}")
-            if isinstance(operation, (Reverse, Conclude)):
-                keys.add(f"{command.source}:{operation.target}")
-    if not keys:
-        return
-    found = await connection.fetch(_READ_KEYS, _array(map(_quoted, keys)))
-    if not found:
-        return
+def _remember(round_: Round, facts: Facts) -> None:
+    facts.rounds[round_.game_id, round_.external_id] = round_
+    facts.rounds_by_id[round_.id] = round_
+
+
+async def _read_keys(connection: Connection, keys: Sequence[str], facts: Facts) -> None:
+    """Read what keys have done before: transactions, tombstones, and the rounds that these touched."""
+    keys = list(dict.fromkeys(keys))
+    found = await connection.fetch(_READ_KEYS, _array([_quoted(key) for key in keys]))
     if any(row["kind"] == "row" for row in found):
-        found += await connection.fetch(_READ_KEYS, _array(_quoted(f"{key}{SECOND_ROW}") for key in keys))
+        found += await connection.fetch(_READ_KEYS, _array([_quoted(f"{key}{SECOND_ROW}") for key in keys]))
     for kind, *values in found:
         if kind == "row":
             row = Row(*values[:16])
@@ -184,47 +211,70 @@ async def read_keys(connection: Connection, commands: Sequence[Command], facts: 
             facts.tombstones[stone.external_id] = stone
             if stone.outcome != "repeated":
                 facts.dead[stone.target_external_id] = stone
+    rounds = {row.game_round_id for known in facts.rows.values() for row in known if row.game_round_id is not None}
+    if rounds - facts.rounds_by_id.keys():
+        for round_ in await connection.fetch(_READ_ROUNDS, _ids(rounds)):
+            _remember(Round(*round_.values()), facts)
 
 
-async def read_rounds(connection: Connection, commands: Sequence[Command], facts: Facts) -> None:
-    """Read the rounds that the commands name, and those of what they reverse."""
-    rounds = {(play.game_id, play.round_key) for command in commands if (play := command.play) is not None}
-    by_id = {row.game_round_id for known in facts.rows.values() for row in known if row.game_round_id is not None}
-    if not rounds and not by_id:
-        return
-    found = await connection.fetch(
-        _READ_ROUNDS, *_arrays([(str(game_id), _quoted(key)) for game_id, key in rounds], 2), _array(by_id)
-    )
-    for values in found:
-        round_ = Round(*values.values())
-        facts.rounds[round_.game_id, round_.external_id] = round_
-        facts.rounds_by_id[round_.id] = round_
-
-
-async def write(connection: Connection, writes: Writes, moment: datetime) -> None:
+async def write(connection: Connection, writes: Writes, moment: datetime, *, from_memory: bool = False) -> None:
     """Write what a batch has left: one statement, and so all of it or nothing.
+
+    Where it was decided ``from_memory``, nobody has looked for the new keys among the tombstones; this does.
 
     Raises:
         asyncpg.PostgresError: with the SQLSTATE `STALE` when a purse has moved on since it was read.
     """
-    new_sessions = [
-        (str(session_id), *_texts(*whose), *_sums(writes.sessions.pop(session_id, SessionSums())))
-        for session_id, whose in writes.new_sessions.items()
-    ]
+    more = [(session_id, *whose) for session_id, whose in writes.new_sessions.items()]
+    more_sums = [_sums(writes.sessions.pop(session_id, SessionSums())) for session_id, *_ in more]
+    purses = [writes.purses[wallet_id] for wallet_id in sorted(writes.purses)]
     others = [wallet for wallet in writes.wallets.values() if wallet.type != "main"]
-    await connection.execute(
-        _WRITE,
+    sessions = sorted(writes.sessions)
+    rows, entries, rounds = writes.rows, writes.entries, list(writes.new_rounds.values())
+    changed = list(writes.changed_rounds.values())
+    arguments = [
         moment,
-        *_arrays([_purse(writes.purses[wallet_id]) for wallet_id in sorted(writes.purses)], 5),
-        *_arrays([_wallet(wallet) for wallet in others], 4),
-        *_arrays([_row(row) for row in writes.rows], 17),
-        *_arrays([_entry(entry) for entry in writes.entries], 5),
-        *_arrays([_round(round_) for round_ in writes.new_rounds.values()], 13),
-        *_arrays([_changed_round(round_) for round_ in writes.changed_rounds.values()], 6),
-        *_arrays([(str(session_id), *_sums(writes.sessions[session_id])) for session_id in sorted(writes.sessions)], 3),
-        *_arrays(new_sessions, 6),
-        *_arrays([_texts(transaction_id, status) for transaction_id, status in writes.ended.items()], 2),
-        *_arrays([_stone(stone) for stone in writes.tombstones], 9),
+        _ids([purse.main.id for purse in purses]),
+        *_arrays([_purse(purse) for purse in purses], 4),
+        _ids([row.id for row in rows]),
+        _ids([row.wallet_account_id for row in rows]),
+        _ids([row.user_id for row in rows]),
+        _ids([row.game_id for row in rows]),
+        _ids([row.game_round_id for row in rows]),
+        _ids([row.payment_id for row in rows]),
+        *_arrays([_row(row) for row in rows], 11),
+        _ids([entry.wallet_account_id for entry in entries]),
+        _ids([entry.transaction_id for entry in entries]),
+        *_arrays([_entry(entry) for entry in entries], 3),
+        _ids([round_.id for round_ in rounds]),
+        _ids([round_.session_id for round_ in rounds]),
+        _ids([round_.user_id for round_ in rounds]),
+        _ids([round_.game_id for round_ in rounds]),
+        *_arrays([_round(round_) for round_ in rounds], 7),
+        _ids([round_.id for round_ in changed]),
+        *_arrays([_changed_round(round_) for round_ in changed], 5),
+        _ids(sessions),
+        *_arrays([_sums(writes.sessions[session_id]) for session_id in sessions], 2),
+    ]
+    if not (others or more or writes.ended or writes.tombstones):
+        await connection.execute(_WRITE_FROM_MEMORY if from_memory else _WRITE_PLAY, *arguments)
+        return
+    stones = writes.tombstones
+    await connection.execute(
+        _WRITE_MORE_FROM_MEMORY if from_memory else _WRITE,
+        *arguments,
+        _ids([wallet.id for wallet in others]),
+        *_arrays([_wallet(wallet) for wallet in others], 3),
+        _ids([session_id for session_id, *_ in more]),
+        _ids([user_id for _, user_id, *_ in more]),
+        _ids([game_id for _, _, game_id, _ in more]),
+        _array([currency for *_, currency in more]),
+        *_arrays(more_sums, 2),
+        _ids(list(writes.ended)),
+        _array(writes.ended.values()),
+        _ids([stone.id for stone in stones]),
+        _ids([stone.user_id for stone in stones]),
+        *_arrays([_stone(stone) for stone in stones], 7),
     )
 
 
@@ -238,17 +288,17 @@ def _arrays(rows: Iterable[tuple[str, ...]], width: int) -> list[str]:
     return columns or ["{}"] * width
 
 
-def _array(values: Iterable[object]) -> str:
-    return f"{{{','.join(_text(value) for value in values)}}}"
+def _array(values: Iterable[str]) -> str:
+    return f"{{{','.join(values)}}}"
+
+
+def _ids(values: Iterable[UUID | None]) -> str:
+    return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}"
 
 
 def _text(value: object) -> str:
-    """Return a value that needs no quotes: an id, a number, a word of ours; or NULL."""
+    """Return a value that needs no quotes: a number, a truth, a word of ours; or NULL."""
     return "NULL" if value is None else str(value)
-
-
-def _texts(*values: object) -> tuple[str, ...]:
-    return tuple(_text(value) for value in values)
 
 
 def _quoted(text: str | None) -> str:
@@ -274,60 +324,65 @@ def _sums(sums: SessionSums) -> tuple[str, str]:
 
 def _purse(purse: Purse) -> tuple[str, ...]:
     main = purse.main
-    return str(main.id), str(purse.version), str(main.balance), str(main.sequence), str(main.receivable)
+    return str(purse.version), str(main.balance), str(main.sequence), str(main.receivable)
 
 
 def _wallet(wallet: Wallet) -> tuple[str, ...]:
-    return str(wallet.id), str(wallet.balance), str(wallet.sequence), str(wallet.receivable)
+    return str(wallet.balance), str(wallet.sequence), str(wallet.receivable)
 
 
 def _row(row: Row) -> tuple[str, ...]:
     return (
-        str(row.id), _quoted(row.external_id), str(row.wallet_account_id), row.wallet_type, str(row.user_id),
-        row.currency, row.type, row.status, str(row.amount), str(row.fee), _bytes(row.request_hash),
-        str(row.answer_balance), _quoted(row.provider), _text(row.game_id), _text(row.game_round_id),
-        _text(row.payment_id), _quoted(row.metadata),
+        _quoted(row.external_id), row.wallet_type, row.currency, row.type, row.status, str(row.amount), str(row.fee),
+        _bytes(row.request_hash), str(row.answer_balance), _quoted(row.provider), _quoted(row.metadata),
     )  # fmt: skip
 
 
 def _entry(entry: Entry) -> tuple[str, ...]:
-    return (
-        str(entry.wallet_account_id), str(entry.sequence), str(entry.transaction_id), str(entry.amount),
-        str(entry.balance_after),
-    )  # fmt: skip
+    return str(entry.sequence), str(entry.amount), str(entry.balance_after)
 
 
 def _round(round_: Round) -> tuple[str, ...]:
     return (
-        str(round_.id), str(round_.session_id), str(round_.user_id), str(round_.game_id), _quoted(round_.provider),
-        _quoted(round_.external_id), round_.currency, str(round_.bet_amount), str(round_.win_amount),
-        str(round_.bonus_bet_amount), round_.status, _moment(round_.opened_at), _moment(round_.closed_at),
+        _quoted(round_.provider), _quoted(round_.external_id), round_.currency, str(round_.bet_amount),
+        str(round_.win_amount), str(round_.bonus_bet_amount), round_.status,
     )  # fmt: skip
 
 
 def _changed_round(round_: Round) -> tuple[str, ...]:
     return (
-        str(round_.id), str(round_.bet_amount), str(round_.win_amount), str(round_.bonus_bet_amount), round_.status,
+        str(round_.bet_amount), str(round_.win_amount), str(round_.bonus_bet_amount), round_.status,
         _moment(round_.closed_at),
     )  # fmt: skip
 
 
 def _stone(stone: Tombstone) -> tuple[str, ...]:
     return (
-        _quoted(stone.external_id), _quoted(stone.target_external_id), str(stone.id), str(stone.user_id),
-        _bytes(stone.request_hash), stone.outcome, str(stone.amount), str(stone.shortfall), str(stone.answer_balance),
+        _quoted(stone.external_id), _quoted(stone.target_external_id), _bytes(stone.request_hash), stone.outcome,
+        str(stone.amount), str(stone.shortfall), str(stone.answer_balance),
     )  # fmt: skip
 
 
-_READ_PURSES: Final = """
-SELECT asked.user_id, asked.currency, u.status,
+_READ_FACTS: Final = """
+WITH keys AS MATERIALIZED (
+    SELECT unnest($7::text::text[]) AS key
+), known AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM keys, LATERAL (SELECT FROM transactions WHERE external_id = keys.key LIMIT 1) t)
+         + (SELECT count(*) FROM keys, LATERAL (SELECT FROM tombstones WHERE external_id = keys.key LIMIT 1) s)
+         + (SELECT count(*)
+              FROM keys, LATERAL (SELECT FROM tombstones
+                                   WHERE target_external_id = keys.key AND outcome <> 'repeated' LIMIT 1) s) AS keys
+)
+SELECT asked.number, (SELECT keys FROM known), u.status,
        m.id, m.version, m.balance::text, m.sequence, nullif(m.receivable, 0)::text,
        b.id, b.balance::text, b.sequence, nullif(b.receivable, 0)::text,
        l.id, l.balance::text, l.sequence,
-       asked.game_id, asked.session_id, coalesce(s.id, latest.id), coalesce(s.currency, latest.currency),
-       coalesce(s.status, latest.status) = 'open'
-  FROM unnest($1::text::uuid[], $2::text::bpchar[], $3::text::uuid[], $4::text::uuid[])
-       AS asked (user_id, currency, game_id, session_id)
+       coalesce(s.id, latest.id), coalesce(s.currency, latest.currency), coalesce(s.status, latest.status) = 'open',
+       r.id, r.session_id, r.user_id, r.game_id, r.provider, r.external_id, r.currency, r.bet_amount, r.win_amount,
+       r.bonus_bet_amount, r.status, r.opened_at, r.closed_at
+  FROM unnest($1::text::uuid[], $2::text::bpchar[], $3::text::uuid[], $4::text::uuid[], $5::text::text[],
+              $6::text::boolean[])
+       WITH ORDINALITY AS asked (user_id, currency, game_id, session_id, round_key, needs_locked, number)
  CROSS JOIN LATERAL (SELECT status FROM users WHERE id = asked.user_id LIMIT 1) u
   LEFT JOIN LATERAL (SELECT id, version, balance, sequence, receivable
                        FROM wallet_accounts
@@ -339,19 +394,24 @@ SELECT asked.user_id, asked.currency, u.status,
                       LIMIT 1) b ON true
   LEFT JOIN LATERAL (SELECT id, balance, sequence
                        FROM wallet_accounts
-                      WHERE user_id = asked.user_id AND currency = asked.currency AND type = 'locked'
+                      WHERE asked.needs_locked AND user_id = asked.user_id AND currency = asked.currency
+                        AND type = 'locked'
                       LIMIT 1) l ON true
   LEFT JOIN LATERAL (SELECT id, currency, status
-                       FROM game_sessions
-                      WHERE game_sessions.id = asked.session_id AND game_sessions.user_id = asked.user_id
-                        AND game_sessions.game_id = asked.game_id
-                      LIMIT 1) s ON true
+                       FROM (SELECT id, user_id, game_id, currency, status
+                               FROM game_sessions
+                              WHERE id = asked.session_id
+                              LIMIT 1) named
+                      WHERE user_id = asked.user_id AND game_id = asked.game_id) s ON true
   LEFT JOIN LATERAL (SELECT id, currency, status
                        FROM game_sessions
-                      WHERE s.id IS NULL AND game_sessions.user_id = asked.user_id
-                        AND game_sessions.game_id = asked.game_id
+                      WHERE s.id IS NULL AND user_id = asked.user_id AND game_id = asked.game_id
                       ORDER BY opened_at DESC
                       LIMIT 1) latest ON true
+  LEFT JOIN LATERAL (SELECT *
+                       FROM game_rounds
+                      WHERE game_id = asked.game_id AND external_id = asked.round_key
+                      LIMIT 1) r ON true
 """
 
 _READ_KEYS: Final = """
@@ -380,101 +440,112 @@ SELECT 'stone', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
 _READ_ROUNDS: Final = """
 SELECT r.id, r.session_id, r.user_id, r.game_id, r.provider, r.external_id, r.currency, r.bet_amount,
        r.win_amount, r.bonus_bet_amount, r.status, r.opened_at, r.closed_at
-  FROM unnest($1::text::uuid[], $2::text::text[]) AS asked (game_id, external_id),
-       LATERAL (SELECT * FROM game_rounds
-                 WHERE game_id = asked.game_id AND external_id = asked.external_id LIMIT 1) r
- UNION ALL
-SELECT r.id, r.session_id, r.user_id, r.game_id, r.provider, r.external_id, r.currency, r.bet_amount,
-       r.win_amount, r.bonus_bet_amount, r.status, r.opened_at, r.closed_at
-  FROM unnest($3::text::uuid[]) AS asked (id),
+  FROM unnest($1::text::uuid[]) AS asked (id),
        LATERAL (SELECT * FROM game_rounds WHERE id = asked.id LIMIT 1) r
 """
 
-# The purses come first: the main query needs them, and only when all were still as they were read
-# does PostgreSQL go on with the rest. They are given in id order, which is the order of their locks.
-_WRITE: Final = """
+_CHANGES_OF_PLAY: Final = """
 WITH purses AS (
     UPDATE wallet_accounts w
-       SET balance = new.balance::numeric, sequence = new.sequence, receivable = new.receivable::numeric,
+       SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
            version = w.version + 1, updated_at = $1
-      FROM unnest($2::text::uuid[], $3::text::bigint[], $4::text::text[], $5::text::bigint[],
-                  $6::text::text[])
+      FROM unnest($2::text::uuid[], $3::text::bigint[], $4::text::numeric[], $5::text::bigint[],
+                  $6::text::numeric[])
            AS new (id, version, balance, sequence, receivable)
      WHERE w.id = new.id AND w.version = new.version
     RETURNING w.id
-), others AS (
-    UPDATE wallet_accounts w
-       SET balance = new.balance::numeric, sequence = new.sequence, receivable = new.receivable::numeric,
-           updated_at = $1
-      FROM unnest($7::text::uuid[], $8::text::text[], $9::text::bigint[], $10::text::text[])
-           AS new (id, balance, sequence, receivable)
-     WHERE w.id = new.id
 ), posted AS (
-    INSERT INTO transactions (id, external_id, wallet_account_id, wallet_type, user_id, currency, type, status, amount,
-                              fee, request_hash, answer_balance, provider, game_id, game_round_id, payment_id, metadata,
-                              processed_at, created_at)
-    SELECT id, external_id, wallet_account_id, wallet_type::wallet_type, user_id, currency, type::transaction_type,
-           status::transaction_status, amount::numeric, fee::numeric, request_hash, answer_balance::numeric, provider,
-           game_id, game_round_id, payment_id, metadata::jsonb, CASE WHEN status <> 'pending' THEN $1 END, $1
-      FROM unnest($11::text::uuid[], $12::text::text[], $13::text::uuid[], $14::text::text[],
-                  $15::text::uuid[], $16::text::text[], $17::text::text[], $18::text::text[],
-                  $19::text::text[], $20::text::text[], $21::text::bytea[], $22::text::text[],
-                  $23::text::text[], $24::text::uuid[], $25::text::uuid[], $26::text::uuid[],
-                  $27::text::text[])
-           AS new (id, external_id, wallet_account_id, wallet_type, user_id, currency, type, status, amount, fee,
-                   request_hash, answer_balance, provider, game_id, game_round_id, payment_id, metadata)
+    INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id,
+                              wallet_type, currency, type, status, amount, fee, request_hash, answer_balance, provider,
+                              metadata, processed_at, created_at)
+    SELECT id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id, wallet_type, currency,
+           type, status, amount, fee, request_hash, answer_balance, provider, metadata,
+           CASE WHEN status <> 'pending' THEN $1 END, $1
+      FROM unnest($7::text::uuid[], $8::text::uuid[], $9::text::uuid[], $10::text::uuid[],
+                  $11::text::uuid[], $12::text::uuid[], $13::text::text[], $14::text::wallet_type[],
+                  $15::text::text[], $16::text::transaction_type[], $17::text::transaction_status[],
+                  $18::text::numeric[],
+                  $19::text::numeric[], $20::text::bytea[], $21::text::numeric[], $22::text::text[],
+                  $23::text::jsonb[])
+           AS new (id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id, wallet_type,
+                   currency, type, status, amount, fee, request_hash, answer_balance, provider, metadata)
 ), journal AS (
-    INSERT INTO wallet_entries (wallet_account_id, sequence, transaction_id, amount, balance_after, created_at)
-    SELECT wallet_account_id, sequence, transaction_id, amount::numeric, balance_after::numeric, $1
-      FROM unnest($28::text::uuid[], $29::text::bigint[], $30::text::uuid[], $31::text::text[],
-                  $32::text::text[])
-           AS new (wallet_account_id, sequence, transaction_id, amount, balance_after)
+    INSERT INTO wallet_entries (wallet_account_id, transaction_id, sequence, amount, balance_after, created_at)
+    SELECT wallet_account_id, transaction_id, sequence, amount, balance_after, $1
+      FROM unnest($24::text::uuid[], $25::text::uuid[], $26::text::bigint[], $27::text::numeric[],
+                  $28::text::numeric[])
+           AS new (wallet_account_id, transaction_id, sequence, amount, balance_after)
 ), opened AS (
     INSERT INTO game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount,
                              bonus_bet_amount, status, opened_at, closed_at)
-    SELECT id, session_id, user_id, game_id, provider, external_id, currency, bet_amount::numeric, win_amount::numeric,
-           bonus_bet_amount::numeric, status::game_round_status, opened_at, closed_at
-      FROM unnest($33::text::uuid[], $34::text::uuid[], $35::text::uuid[], $36::text::uuid[],
-                  $37::text::text[], $38::text::text[], $39::text::text[], $40::text::text[],
-                  $41::text::text[], $42::text::text[], $43::text::text[], $44::text::timestamptz[],
-                  $45::text::timestamptz[])
+    SELECT id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount, bonus_bet_amount,
+           status, $1, CASE WHEN status <> 'open' THEN $1 END
+      FROM unnest($29::text::uuid[], $30::text::uuid[], $31::text::uuid[], $32::text::uuid[], $33::text::text[],
+                  $34::text::text[], $35::text::text[], $36::text::numeric[], $37::text::numeric[],
+                  $38::text::numeric[], $39::text::game_round_status[])
            AS new (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount,
-                   bonus_bet_amount, status, opened_at, closed_at)
+                   bonus_bet_amount, status)
 ), changed AS (
     UPDATE game_rounds r
-       SET bet_amount = new.bet_amount::numeric, win_amount = new.win_amount::numeric,
-           bonus_bet_amount = new.bonus_bet_amount::numeric, status = new.status::game_round_status,
-           closed_at = new.closed_at
-      FROM unnest($46::text::uuid[], $47::text::text[], $48::text::text[], $49::text::text[],
-                  $50::text::text[], $51::text::timestamptz[])
+       SET bet_amount = new.bet_amount, win_amount = new.win_amount, bonus_bet_amount = new.bonus_bet_amount,
+           status = new.status, closed_at = new.closed_at
+      FROM unnest($40::text::uuid[], $41::text::numeric[], $42::text::numeric[], $43::text::numeric[],
+                  $44::text::game_round_status[], $45::text::timestamptz[])
            AS new (id, bet_amount, win_amount, bonus_bet_amount, status, closed_at)
      WHERE r.id = new.id
 ), sums AS (
     UPDATE game_sessions s
-       SET bet_amount = s.bet_amount + new.bet::numeric, win_amount = s.win_amount + new.win::numeric
-      FROM unnest($52::text::uuid[], $53::text::text[], $54::text::text[]) AS new (id, bet, win)
+       SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win
+      FROM unnest($46::text::uuid[], $47::text::numeric[], $48::text::numeric[]) AS new (id, bet, win)
      WHERE s.id = new.id
+)"""
+
+_OTHER_CHANGES: Final = """, others AS (
+    UPDATE wallet_accounts w
+       SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
+           updated_at = $1
+      FROM unnest($49::text::uuid[], $50::text::numeric[], $51::text::bigint[], $52::text::numeric[])
+           AS new (id, balance, sequence, receivable)
+     WHERE w.id = new.id
 ), sessions AS (
     INSERT INTO game_sessions (id, user_id, game_id, currency, bet_amount, win_amount, status, opened_at, closed_at)
-    SELECT id, user_id, game_id, currency, bet::numeric, win::numeric, 'closed', $1, $1
-      FROM unnest($55::text::uuid[], $56::text::uuid[], $57::text::uuid[], $58::text::text[],
-                  $59::text::text[], $60::text::text[])
+    SELECT id, user_id, game_id, currency, bet, win, 'closed', $1, $1
+      FROM unnest($53::text::uuid[], $54::text::uuid[], $55::text::uuid[], $56::text::text[],
+                  $57::text::numeric[], $58::text::numeric[])
            AS new (id, user_id, game_id, currency, bet, win)
 ), ended AS (
     UPDATE transactions t
-       SET status = new.status::transaction_status, processed_at = coalesce(t.processed_at, $1)
-      FROM unnest($61::text::uuid[], $62::text::text[]) AS new (id, status)
+       SET status = new.status, processed_at = coalesce(t.processed_at, $1)
+      FROM unnest($59::text::uuid[], $60::text::transaction_status[]) AS new (id, status)
      WHERE t.id = new.id
 ), stones AS (
-    INSERT INTO tombstones (external_id, target_external_id, id, user_id, request_hash, outcome, amount, shortfall,
+    INSERT INTO tombstones (id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
                             answer_balance, created_at)
-    SELECT external_id, target_external_id, id, user_id, request_hash, outcome, amount::numeric, shortfall::numeric,
-           answer_balance::numeric, $1
-      FROM unnest($63::text::text[], $64::text::text[], $65::text::uuid[], $66::text::uuid[],
-                  $67::text::bytea[], $68::text::text[], $69::text::text[], $70::text::text[],
-                  $71::text::text[])
-           AS new (external_id, target_external_id, id, user_id, request_hash, outcome, amount, shortfall,
+    SELECT id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
+           answer_balance, $1
+      FROM unnest($61::text::uuid[], $62::text::uuid[], $63::text::text[], $64::text::text[],
+                  $65::text::bytea[], $66::text::text[], $67::text::numeric[], $68::text::numeric[],
+                  $69::text::numeric[])
+           AS new (id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
                    answer_balance)
-)
+)"""
+
+# The purses come first: the main query needs them, and only when all were still as they were read
+# does PostgreSQL go on with the rest. They are given in id order, which is the order of their locks.
+_REFUSE_STALE: Final = """
 SELECT refuse_stale(cardinality($2::text::uuid[]) - count(*)) FROM purses
 """
+_REFUSE_STALE_OR_DEAD: Final = """
+SELECT refuse_stale(cardinality($2::text::uuid[]) - count(*)
+    + (SELECT count(*)
+         FROM unnest($13::text::text[]) AS new (key),
+              LATERAL (SELECT FROM tombstones WHERE external_id = new.key LIMIT 1) s)
+    + (SELECT count(*)
+         FROM unnest($13::text::text[]) AS new (key),
+              LATERAL (SELECT FROM tombstones WHERE target_external_id = new.key AND outcome <> 'repeated' LIMIT 1) s))
+  FROM purses
+"""
+_WRITE_PLAY: Final = _CHANGES_OF_PLAY + _REFUSE_STALE
+_WRITE_FROM_MEMORY: Final = _CHANGES_OF_PLAY + _REFUSE_STALE_OR_DEAD
+_WRITE: Final = _CHANGES_OF_PLAY + _OTHER_CHANGES + _REFUSE_STALE
+_WRITE_MORE_FROM_MEMORY: Final = _CHANGES_OF_PLAY + _OTHER_CHANGES + _REFUSE_STALE_OR_DEAD

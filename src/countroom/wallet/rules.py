@@ -8,7 +8,7 @@ the ledger at the end is what one statement then writes.
 What the operations themselves do is in `play` (bets, wins, reversals) and `cashier` (the rest).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -111,20 +111,21 @@ class Ledger:
         purse = self._purse(command)
         draft = Draft(command, purse, moment=self.moment, new_id=self.new_id)
         try:
-            answer = self._replay(draft)
-            if answer is not None:
-                return answer
+            known = [self._known(operation, draft) for operation in command.operations]
+            if known and None not in known:
+                return self._replay(draft, known)
             round_ = play.find_round(draft, self.facts)
-            for operation in command.operations:
-                draft.posted.append(self._operate(operation, round_, draft))
+            for operation, before in zip(command.operations, known, strict=True):
+                draft.posted.append(self._operate(operation, before, round_, draft))
             if command.play is not None and command.play.close_round and round_ is not None:
                 play.close_round(round_, draft)
         except WalletRefusal as refusal:
             refusal.balance = purse.spendable
             raise
+        balance = draft.spendable
         if draft.moved:
-            self._commit(draft)
-        return Answer(tuple(draft.posted), draft.spendable, round_.id if round_ is not None else None, repeated=False)
+            self._commit(draft, balance)
+        return Answer(tuple(draft.posted), balance, round_.id if round_ is not None else None, repeated=False)
 
     # What a command finds ----------------------------------------------------------------
 
@@ -136,26 +137,22 @@ class Ledger:
             raise UnknownPlayer
         return purse
 
-    def _replay(self, draft: Draft) -> Answer | None:
-        """Give the first answer again when every operation has been done before (P2)."""
-        command, facts = draft.command, self.facts
+    def _replay(self, draft: Draft, known: Sequence[list[Row] | Tombstone | None]) -> Answer:
+        """Give the first answer again: every operation has been done before (P2)."""
+        command = draft.command
         posted: list[Posted] = []
         balance, round_id = ZERO, None
-        for operation in command.operations:
-            known = self._known(operation, draft)
-            if known is None:
-                return None
-            posted.append(self._posted_before(operation, known, draft))
-            if isinstance(known, Tombstone):
-                balance = known.answer_balance
+        for operation, before in zip(command.operations, known, strict=True):
+            assert before is not None
+            posted.append(self._posted_before(operation, before, draft))
+            if isinstance(before, Tombstone):
+                balance = before.answer_balance
             else:
-                round_id = known[0].game_round_id
-                assert known[0].answer_balance is not None
-                balance = known[0].answer_balance
-        if not posted:
-            return None  # nothing but a round to close
+                round_id = before[0].game_round_id
+                assert before[0].answer_balance is not None
+                balance = before[0].answer_balance
         if round_id is None and command.play is not None:
-            round_ = facts.rounds.get((command.play.game_id, command.play.round_key))
+            round_ = self.facts.rounds.get((command.play.game_id, command.play.round_key))
             round_id = round_.id if round_ is not None else None
         return Answer(tuple(posted), balance, round_id, repeated=True)
 
@@ -192,8 +189,11 @@ class Ledger:
 
     # What a command does -----------------------------------------------------------------
 
-    def _operate(self, operation: Operation, round_: Round | None, draft: Draft) -> Posted:
-        known = self._known(operation, draft)
+    def _operate(
+        self, operation: Operation, known: list[Row] | Tombstone | None, round_: Round | None, draft: Draft
+    ) -> Posted:
+        if known is None and draft.moved:
+            known = self._known(operation, draft)  # a key may come twice in one command
         if known is not None:
             return self._posted_before(operation, known, draft)
         if isinstance(operation, Reverse):
@@ -210,10 +210,9 @@ class Ledger:
 
     # What is left of it ------------------------------------------------------------------
 
-    def _commit(self, draft: Draft) -> None:
+    def _commit(self, draft: Draft, balance: Decimal) -> None:
         """Make the draft part of the ledger, so that the next command of the batch meets it."""
         writes, facts, purse = self.writes, self.facts, draft.purse
-        balance = draft.spendable
         for wallet_type, wallet in draft.touched.items():
             setattr(purse, wallet_type, wallet)
             writes.wallets[wallet.id] = wallet
@@ -223,6 +222,13 @@ class Ledger:
             facts.rows.setdefault(row.external_id.removesuffix(SECOND_ROW), []).append(row)
         writes.rows += draft.rows
         writes.entries += draft.entries
+        if draft.tombstones:
+            self._commit_ends(draft, balance)
+        if draft.rounds:
+            self._commit_rounds(draft)
+
+    def _commit_ends(self, draft: Draft, balance: Decimal) -> None:
+        writes, facts = self.writes, self.facts
         for row, status in draft.ended.values():
             row.status = status  # a row of this batch is written so; for it the update below changes nothing
             writes.ended[row.id] = status
@@ -232,8 +238,6 @@ class Ledger:
             if stone.outcome != "repeated":
                 facts.dead[stone.target_external_id] = stone
             writes.tombstones.append(stone)
-        if draft.rounds:
-            self._commit_rounds(draft)
 
     def _commit_rounds(self, draft: Draft) -> None:
         command, writes, facts = draft.command, self.writes, self.facts

@@ -36,7 +36,8 @@ class Purse(msgspec.Struct):
 
     main: Wallet
     bonus: Wallet
-    locked: Wallet
+    locked: Wallet | None
+    """None where no command of the batch needs it."""
     version: int
 
     @property

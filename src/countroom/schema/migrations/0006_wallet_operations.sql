@@ -16,6 +16,23 @@ BEGIN
     END IF;
 END $$;
 
+-- What else decides about a player's next bet raises the version, too: whoever decides from memory is
+-- refused when the player was blocked, or a session was opened or closed, since (P7).
+CREATE FUNCTION raise_purse_versions() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    player uuid;
+BEGIN
+    player := CASE WHEN TG_TABLE_NAME = 'users' THEN to_jsonb(NEW) ->> 'id'
+                   ELSE coalesce(to_jsonb(NEW), to_jsonb(OLD)) ->> 'user_id' END;
+    PERFORM FROM wallet_accounts WHERE user_id = player AND type = 'main' ORDER BY id FOR UPDATE;
+    UPDATE wallet_accounts SET version = version + 1 WHERE user_id = player AND type = 'main';
+    RETURN NULL;
+END $$;
+CREATE TRIGGER users_status_raises_versions AFTER UPDATE OF status ON users
+    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION raise_purse_versions();
+CREATE TRIGGER game_sessions_raise_versions AFTER INSERT OR DELETE OR UPDATE OF user_id, game_id, currency, status
+    ON game_sessions FOR EACH ROW EXECUTE FUNCTION raise_purse_versions();
+
 -- Bonus money is given and taken away: its rows are signed, as adjustments are.
 ALTER TABLE transactions
     DROP CONSTRAINT transactions_amount_is_a_magnitude,

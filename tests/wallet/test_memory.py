@@ -1,0 +1,102 @@
+"""A lane decides from memory, and is never wrong for it: whatever somebody else has written is noticed."""
+
+from decimal import Decimal
+
+import pytest
+
+from casino import Casino, open_casino
+from countroom import clock
+from countroom.money import Money
+from countroom.wallet import memory, service
+from countroom.wallet.commands import Bet, Reverse, Win
+from countroom.wallet.refusals import KeyConflict, NoOpenSession, PlayerBlocked, RolledBack
+
+
+async def test_a_remembered_player_is_not_read_for(casino: Casino) -> None:
+    player = await casino.player(main="10.00")
+    await player.bet("1.00", key="b1")
+
+    async with casino.database.transaction() as tx:
+        await tx.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")  # whoever reads for a player waits here
+        assert (await player.bet("1.00", key="b2", round_key="r2")).balance == Decimal("8.00")
+        assert (await player.win("5.00", key="w2", round_key="r2")).balance == Decimal("13.00")
+
+
+async def test_what_another_process_has_posted_counts(casino: Casino, database_url: str) -> None:
+    player = await casino.player(main="10.00")
+    await player.bet("1.00", key="b1")
+    async with open_casino(database_url) as other:
+        await other.batcher.submit(player.command(Bet("b2", Decimal(9)), round_key="r2"))
+    await deposit(casino, player.id, "3.00")
+
+    assert (await player.bet("2.00", key="b3", round_key="r3")).balance == Decimal("1.00")
+
+
+async def test_a_reversal_in_another_process_before_its_bet_holds(casino: Casino, database_url: str) -> None:
+    player = await casino.player(main="10.00")
+    await player.bet("1.00", key="b1")
+    stranger = await casino.player(main="10.00")
+    async with open_casino(database_url) as other:
+        # Of another player, whose versions are not the first one's: the write itself finds it.
+        await other.batcher.submit(stranger.command(Reverse("x2", "b2"), round_key="other"))
+
+    with pytest.raises(RolledBack):
+        await player.bet("1.00", key="b2", round_key="r2")
+    with pytest.raises(KeyConflict):
+        await player.bet("1.00", key="x2", round_key="r2")
+
+
+async def test_a_round_of_before_is_found_again(casino: Casino, database_url: str) -> None:
+    player = await casino.player(main="10.00")
+    async with open_casino(database_url) as other:
+        await other.batcher.submit(player.command(Bet("b1", Decimal(1)), Win("w1", Decimal(1)), round_key="old"))
+    await player.bet("1.00", key="b2")
+
+    answer = await player.bet("1.00", key="b3", round_key="old")
+    row = await casino.database.fetchrow("SELECT id, bet_amount FROM game_rounds WHERE external_id = 'old'")
+    assert row is not None
+    assert tuple(row) == (answer.round_id, Decimal("2.00"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "refusal"),
+    [
+        ("UPDATE users SET status = 'blocked' WHERE id = $1", PlayerBlocked),
+        ("UPDATE game_sessions SET status = 'closed' WHERE user_id = $1", NoOpenSession),
+        ("DELETE FROM game_sessions WHERE user_id = $1", NoOpenSession),
+    ],
+)
+async def test_p7_who_was_blocked_or_whose_session_is_over_is_refused_at_once(
+    casino: Casino, statement: str, refusal: type[Exception]
+) -> None:
+    player = await casino.player(main="10.00")
+    await player.bet("1.00", key="b1")
+    async with casino.database.connection() as connection:
+        await connection.execute(statement, player.id)
+
+    with pytest.raises(refusal):
+        await player.bet("1.00", key="b2", round_key="r2")
+
+
+async def test_memory_is_bounded(casino: Casino, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "PLAYERS_MAX", 2)
+    players = [await casino.player(main="10.00") for _ in range(6)]
+    for number in range(3):
+        for player in players:
+            for round_ in range(6):
+                await player.bet(
+                    "0.10", key=f"{player.id}-{number}-{round_}", round_key=f"{player.id}-{number}-{round_}"
+                )
+
+    for lane in casino.batcher._lanes:
+        assert len(lane.memory._players) <= 2
+        for remembered in lane.memory._players.values():
+            assert len(remembered.rounds) <= memory.ROUNDS_MAX
+
+
+async def deposit(casino: Casino, user_id: object, amount: str) -> None:
+    async with casino.database.transaction() as tx:
+        await service.post_deposit(
+            tx, user_id=clock.parse_id(str(user_id)), money=Money.parse(amount, "EUR"), external_id="test:more",
+            payment_id=clock.new_id(), provider="test",
+        )  # fmt: skip
