@@ -1,4 +1,4 @@
-"""A lane decides from memory, and is never wrong for it: whatever somebody else has written is noticed."""
+"""A process decides from memory, and is never wrong for it: whatever somebody else has written is noticed."""
 
 from decimal import Decimal
 
@@ -88,10 +88,9 @@ async def test_memory_is_bounded(casino: Casino, monkeypatch: pytest.MonkeyPatch
                     "0.10", key=f"{player.id}-{number}-{round_}", round_key=f"{player.id}-{number}-{round_}"
                 )
 
-    for lane in casino.batcher._lanes:
-        assert len(lane.memory._players) <= 2
-        for remembered in lane.memory._players.values():
-            assert len(remembered.rounds) <= memory.ROUNDS_MAX
+    remembered = casino.batcher._lanes[0].memory._players
+    assert len(remembered) <= 2
+    assert all(len(player.rounds) <= memory.ROUNDS_MAX for player in remembered.values())
 
 
 async def deposit(casino: Casino, user_id: object, amount: str) -> None:

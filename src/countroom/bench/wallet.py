@@ -18,7 +18,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from countroom.bench.yardstick import PROVIDER, filled_stores, find_pgbench, row_by_row
+from countroom.bench.history import grow
+from countroom.bench.yardstick import PLAYERS, PROVIDER, filled_stores, find_pgbench, row_by_row
 from countroom.postgres import Database
 from countroom.wallet.batch import LANES, Batcher, collect_rarely
 from countroom.wallet.commands import Bet, Command, Play
@@ -28,12 +29,19 @@ HOT_WALLETS: Final = 4
 """Nine bets of ten fall on so few wallets in the hot case: a popular table, or a bot."""
 
 
+WARM_UP_SECONDS: Final = 1.0
+"""What connecting, planning and a first look at 10,000 players take is not what is measured."""
+GROWN: Final = "grown"
+"""The case, and the database, in which years of bets have been made already."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One way of betting."""
 
     name: str
     callers: int
+    database_url: str
     is_hot: bool = False
 
 
@@ -46,33 +54,40 @@ class Measured:
     p99_ms: float
 
 
-def wallet(*, seconds: float, rounds: int, callers: int, console: Console) -> int:
+def wallet(*, seconds: float, rounds: int, callers: int, grown: int, console: Console) -> int:
     """Measure, print the table and the JSON line; return the exit code.
 
     Raises:
         ToolMissing: pgbench is not there.
     """
     pgbench = find_pgbench()
-    cases = (Case("batched", callers), Case("hot", callers, is_hot=True), Case("single", 1))
     yardsticks: list[float] = []
-    found: dict[str, list[Measured]] = {case.name: [] for case in cases}
     with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, filled_stores(Path(folder), {}) as settings:
-        assert settings.database_url
+        url = settings.database_url
+        assert url
+        cases = [Case("batched", callers, url), Case("hot", callers, url, is_hot=True), Case("single", 1, url)]
+        if grown:
+            with console.status(f"growing to {grown:,} transactions") as status:
+                grown_url = asyncio.run(grow(url, GROWN, players=PLAYERS, bets=grown, say=status.update))
+            cases.append(Case(GROWN, callers, grown_url))
+        found: dict[str, list[Measured]] = {case.name: [] for case in cases}
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}: pgbench, then each case, {seconds:g} s each", style="dim")
             yardsticks.append(row_by_row(pgbench, settings, seconds))
             for case in cases:
-                found[case.name].append(uvloop.run(_measure(settings.database_url, case, seconds)))
-    return _report(yardsticks, found, callers, console)
+                found[case.name].append(uvloop.run(_measure(case, seconds)))
+    return _report(yardsticks, found, {"callers": callers, "rounds": rounds, "grown": grown}, console)
 
 
-def _report(yardsticks: Sequence[float], found: dict[str, list[Measured]], callers: int, console: Console) -> int:
+def _report(
+    yardsticks: Sequence[float], found: dict[str, list[Measured]], asked: dict[str, float], console: Console
+) -> int:
     table = Table(title="Bets in process against the same five writes row by row", box=None, pad_edge=False)
     for title in ("case", "bets/s", "ratio", "p50 ms", "p99 ms"):
         table.add_column(title, justify="left" if title == "case" else "right")
     yardstick = statistics.median(yardsticks)
     table.add_row("pgbench", f"{yardstick:,.0f}", "1.00", "", "")
-    figures: dict[str, float] = {"pgbench_per_s": round(yardstick), "callers": callers, "rounds": len(yardsticks)}
+    figures: dict[str, float] = {}
     for name, measured in found.items():
         per_second = statistics.median(m.per_second for m in measured)
         ratio = statistics.median(m.per_second / y for m, y in zip(measured, yardsticks, strict=True))
@@ -84,18 +99,25 @@ def _report(yardsticks: Sequence[float], found: dict[str, list[Measured]], calle
             f"{name}_p50_ms": round(p50, 1),
             f"{name}_p99_ms": round(p99, 1),
         }
+    if GROWN in found:  # beside the empty tables of the same round, not beside pgbench
+        pairs = zip(found[GROWN], found["batched"], strict=True)
+        figures["grown_ratio"] = round(
+            statistics.median(full.per_second / empty.per_second for full, empty in pairs), 2
+        )
     console.print(table)
-    print(json.dumps(figures))  # noqa: T201 - the line that programs read
+    head = {"ratio": figures["batched_ratio"], "p99_ms": figures["batched_p99_ms"], "pgbench_per_s": round(yardstick)}
+    print(json.dumps(head | asked | figures))  # noqa: T201 - the line that programs read
     return 0
 
 
-async def _measure(database_url: str, case: Case, seconds: float) -> Measured:
-    database = await Database.connect(database_url, size_max=LANES, point_reads_only=True)
+async def _measure(case: Case, seconds: float) -> Measured:
+    database = await Database.connect(case.database_url, size_max=LANES, point_reads_only=True)
     players = await database.fetch("SELECT user_id, session_id, game_id FROM bench_players ORDER BY n")
     chance = random.Random(case.name)  # noqa: S311 - which wallet is bet from is no secret
     milliseconds: list[float] = []
     run, numbers = uuid.uuid4().hex[:12], count()
-    until = time.perf_counter() + seconds
+    since = time.perf_counter() + WARM_UP_SECONDS
+    until = since + seconds
 
     async def call(batcher: Batcher) -> None:
         while (began := time.perf_counter()) < until:
@@ -104,7 +126,8 @@ async def _measure(database_url: str, case: Case, seconds: float) -> Measured:
             key = f"{run}-{next(numbers)}"
             play = Play(player["game_id"], key, player["session_id"])
             await batcher.submit(Command(PROVIDER, player["user_id"], "EUR", (Bet(key, Decimal("0.10")),), play))
-            milliseconds.append((time.perf_counter() - began) * 1e3)
+            if began >= since:
+                milliseconds.append((time.perf_counter() - began) * 1e3)
 
     collect_rarely()
     async with Batcher(database) as batcher:

@@ -38,10 +38,12 @@ def wallet(
     seconds: Annotated[float, Parameter(validator=Number(gte=1, lte=300))] = 8.0,
     rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 3,
     callers: Annotated[int, Parameter(validator=Number(gte=1, lte=1024))] = 128,
+    grown: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000_000))] = 10_000_000,
 ) -> int:
     """Compare bets through the wallet, in process, with the same five writes, row by row, by pgbench.
 
-    Shows bets spread over 10,000 players, bets of which nine in ten fall on four wallets, and one caller alone.
+    Shows bets spread over 10,000 players, bets of which nine in ten fall on four wallets, one caller alone, and
+    bets into tables that hold millions already. Writing those takes some minutes and about a gigabyte a million.
 
     Parameters
     ----------
@@ -51,5 +53,7 @@ def wallet(
         How often everything is measured; medians are compared.
     callers
         How many bet at once.
+    grown
+        Transactions that are there before the last case begins; 0 leaves it out.
     """
-    return measure_wallet(seconds=seconds, rounds=rounds, callers=callers, console=console)
+    return measure_wallet(seconds=seconds, rounds=rounds, callers=callers, grown=grown, console=console)

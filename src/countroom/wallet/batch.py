@@ -3,7 +3,7 @@
 A pass reads, decides and writes, in two round trips, or in one:
 
 1. read whose the commands are (status, wallets, sessions), their rounds, and whether their keys are
-   known; only when some are, or something is to be reversed, what those have done before. A lane
+   known; only when some are, or something is to be reversed, what those have done before. A process
    remembers its latest players (`memory`), and reads only for the others;
 2. decide (`rules.Ledger`, no I/O): a refusal drops its command and nothing else;
 3. write everything (balances, transactions, journal, rounds, session sums) in one statement, which
@@ -13,8 +13,8 @@ Nothing is locked while a pass decides. Instead each player's main wallet carrie
 write raises it, and refuses the whole pass when one is no longer what was read or remembered. Then
 the pass is made anew: from memory, with everything read, and at last with the main wallets locked
 first, in id order, inside a transaction; for players who are played by several processes at once,
-waiting is cheaper than trying again (docs/decisions/0011). Within a process nobody meets himself: a
-player's commands are always in one lane, in the order of their arrival.
+waiting is cheaper than trying again (docs/decisions/0011). Within a process nobody meets himself:
+what a player has outstanding is in one lane, in the order of its arrival.
 
 What bounds it: PostgreSQL's own cost of a bet's rows, then Python's of deciding; the log flush of
 phase 3 is shared by the batch, which is where the gain over row-by-row posting comes from
@@ -29,6 +29,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, NamedTuple, Self
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -57,8 +58,8 @@ WAITING_SECONDS_MAX: Final = 4.0
 """A command that has waited longer is refused unwritten: no provider's time-out leaves more for an
 answer, and a write whose caller has gone only delays those who are still there."""
 LANES: Final = 2
-"""Passes under way at once in a process: one decides while PostgreSQL writes the other's. A player's
-commands are always in the same lane: two passes with one wallet would only wait for each other."""
+"""Passes under way at once in a process: one decides while PostgreSQL writes the other's. What a player has
+outstanding is always in one lane: two passes with one wallet would only wait for each other."""
 MEMORY_RESTS_SECONDS: Final = 0.1
 """So long a lane reads for everybody, after somebody else has written about a player whom it remembered: the
 next few are likely to be remembered wrongly too, and a refused pass costs more than a read one."""
@@ -140,7 +141,7 @@ async def post_alone(database: Database, commands: Sequence[Command], lane: "_La
     command alone cannot get written (a fault, not a refusal) is raised for a batch of one, and for a
     larger batch tried singly, so that it costs nobody else.
     """
-    lane = lane or _Lane()
+    lane = lane or _Lane(Memory())
     for _ in range(ATTEMPTS_MAX):
         try:
             return await lane.attempt(database, commands)
@@ -181,12 +182,12 @@ class _Waiting(NamedTuple):
 
 
 class _Lane:
-    """What waits for one of the passes, what it remembers, and how it goes about the next one."""
+    """What waits for one of the passes, and how it goes about the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory) -> None:
         self.waiting: deque[_Waiting] = deque()
         self.wake = asyncio.Event()
-        self.memory = Memory()
+        self.memory = memory
         self._reads_until = 0.0
         """The time until which its memory rests."""
         self._locks_until = 0.0
@@ -253,7 +254,10 @@ class Batcher:
         self.database = database
         self.on_change = on_change
         """Hears, after each commit, which wallets it changed; must return at once."""
-        self._lanes = [_Lane() for _ in range(LANES)]
+        memory = Memory()
+        self._lanes = [_Lane(memory) for _ in range(LANES)]
+        self._outstanding: dict[UUID, tuple[_Lane, int]] = {}
+        """Of each player who waits for an answer: in which lane, and for how many."""
         self._running: list[asyncio.Task[None]] = []
         self._closing = False
 
@@ -279,9 +283,10 @@ class Batcher:
             Overloaded: too much is waiting, or the process is stopping; nothing was accepted.
         """
         check(command)
-        lane = self._lanes[hash(command.user_id) % LANES]
+        lane, outstanding = self._outstanding.get(command.user_id) or (self._shortest(), 0)
         if self._closing or len(lane.waiting) >= WAITING_MAX:
             raise Overloaded
+        self._outstanding[command.user_id] = (lane, outstanding + 1)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
         lane.waiting.append(_Waiting(command, future, loop.time(), _size(command)))
@@ -303,7 +308,9 @@ class Batcher:
             taken = lane.take()
             now = loop.time()
             if now - taken[0].since > WAITING_SECONDS_MAX:
-                taken = _refuse_late(taken, now)
+                late = [each for each in taken if now - each.since > WAITING_SECONDS_MAX]
+                self._answer(late, [Overloaded() for _ in late])
+                taken = taken[len(late) :]
                 if not taken:
                     continue
             COMMANDS.observe(len(taken))
@@ -314,11 +321,27 @@ class Batcher:
                 passed = Passed([Overloaded("The wallet cannot be reached; try again.") for _ in taken], [])
                 await asyncio.sleep(0.05)  # a database that is away must not make this loop spin
             self.on_change(passed.changed)
-            for each, outcome in zip(taken, passed.outcomes, strict=True):
-                if not each.future.done():  # its caller may have gone
-                    each.future.set_result(outcome)
+            self._answer(taken, passed.outcomes)
             # Whoever was just answered may have more to ask: let them come before the next pass leaves.
             await asyncio.sleep(0)
+
+    def _shortest(self) -> _Lane:
+        return min(self._lanes, key=_length)
+
+    def _answer(self, answered: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+        for each, outcome in zip(answered, outcomes, strict=True):
+            user_id = each.command.user_id
+            lane, outstanding = self._outstanding[user_id]
+            if outstanding == 1:
+                del self._outstanding[user_id]
+            else:
+                self._outstanding[user_id] = (lane, outstanding - 1)
+            if not each.future.done():  # its caller may have gone
+                each.future.set_result(outcome)
+
+
+def _length(lane: _Lane) -> int:
+    return len(lane.waiting)
 
 
 def _size(command: Command) -> int:
@@ -328,14 +351,3 @@ def _size(command: Command) -> int:
         if isinstance(operation, (Reverse, Conclude)):
             size += len(operation.target)
     return size
-
-
-def _refuse_late(taken: list[_Waiting], now: float) -> list[_Waiting]:
-    """Refuse what has waited too long; return the rest."""
-    in_time = []
-    for each in taken:
-        if now - each.since <= WAITING_SECONDS_MAX:
-            in_time.append(each)
-        elif not each.future.done():
-            each.future.set_result(Overloaded())
-    return in_time

@@ -1,4 +1,4 @@
-"""What a lane remembers of its players, so that their next bet need not be read for.
+"""What a process remembers of its players, so that their next bet need not be read for.
 
 Nothing here is trusted. A pass that decides from memory writes on the version of each purse that it
 remembers, and PostgreSQL refuses it when anybody has written about the player since: another pass,
@@ -18,14 +18,14 @@ import msgspec
 from countroom.wallet.commands import Bet, Command, Win
 from countroom.wallet.state import Facts, Purse, Round, Session, Writes
 
-PLAYERS_MAX: Final = 10_000
-"""Players of a lane, the latest: a kilobyte or two for each."""
+PLAYERS_MAX: Final = 20_000
+"""The latest players: a kilobyte or two for each."""
 ROUNDS_MAX: Final = 4
 """Rounds of a player: the one that is played, and a few whose win is late."""
 SESSIONS_MAX: Final = 4
 """Sessions of a player: as many games as anybody plays at once."""
 KEYS_MAX: Final = 50_000
-"""Keys of a lane's latest commands, twice: a provider repeats within seconds, and a key that is known to be
+"""Keys of the latest commands, twice: a provider repeats within seconds, and a key that is known to be
 used is read at once instead of being refused first."""
 
 
@@ -44,7 +44,7 @@ class _Player(msgspec.Struct):
 
 
 class Memory:
-    """The players of one lane; only its passes touch it, one after the other."""
+    """The latest players. Passes that are under way at once never have a player in common."""
 
     def __init__(self) -> None:
         self._players: OrderedDict[tuple[UUID, str], _Player] = OrderedDict()
