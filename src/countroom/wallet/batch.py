@@ -57,12 +57,16 @@ WAITING_MAX: Final = 2_000
 WAITING_SECONDS_MAX: Final = 4.0
 """A command that has waited longer is refused unwritten: no provider's time-out leaves more for an
 answer, and a write whose caller has gone only delays those who are still there."""
-LANES: Final = 2
-"""Passes under way at once in a process: one decides while PostgreSQL writes the other's. What a player has
-outstanding is always in one lane: two passes with one wallet would only wait for each other."""
-MEMORY_RESTS_SECONDS: Final = 0.1
-"""So long a lane reads for everybody, after somebody else has written about a player whom it remembered: the
-next few are likely to be remembered wrongly too, and a refused pass costs more than a read one."""
+LANES: Final = 1
+"""Passes under way at once in a web process: while PostgreSQL writes one, there are requests to read and answers to
+write, and one pass with everything that waits costs less than two with half of it. A process that does
+nothing else takes two, so that one decides while the other is written. What a player has outstanding is
+always in one lane: two passes with one wallet would only wait for each other."""
+MEMORY_RESTS_SECONDS: Final = (0.1, 30.0)
+"""So long a lane reads for everybody, after somebody else has written about a player whom it remembered: a
+refused pass costs more than a read one. Twice as long each time, where other processes play the same
+players all the time; from the beginning again after as many passes in a row as `MEMORY_PROVED`."""
+MEMORY_PROVED: Final = 100
 LOCKING_SECONDS: Final = 1.0
 """So long a lane locks before it reads, after somebody has written between its reading and its writing."""
 COLLECT_AFTER: Final = 50_000
@@ -190,6 +194,9 @@ class _Lane:
         self.memory = memory
         self._reads_until = 0.0
         """The time until which its memory rests."""
+        self._rests_seconds, _ = MEMORY_RESTS_SECONDS
+        self._proved = 0
+        """Passes from memory that were written, since the last one that was not."""
         self._locks_until = 0.0
         """The time until which its passes lock first."""
         self._way = "memory"
@@ -212,15 +219,21 @@ class _Lane:
             if self._way == "reads":
                 self.memory.forget(commands)
             async with database.connection() as connection:
-                return await _pass(connection, commands, self.memory)
+                passed = await _pass(connection, commands, self.memory)
         except BaseException:
             self.memory.forget(commands)
             raise
+        if self._way == "memory":
+            self._proved += 1
+        return passed
 
     def was_refused(self) -> None:
         """Remember that somebody else writes about the same players, or uses the same keys."""
         if self._way == "memory":
-            self._reads_until = monotonic() + MEMORY_RESTS_SECONDS
+            least, most = MEMORY_RESTS_SECONDS
+            self._rests_seconds = least if self._proved >= MEMORY_PROVED else min(2 * self._rests_seconds, most)
+            self._proved = 0
+            self._reads_until = monotonic() + self._rests_seconds
         else:
             self._locks_until = monotonic() + LOCKING_SECONDS
 
@@ -249,13 +262,14 @@ class Batcher:
     """Collects commands and applies them together. One in each process; several never deadlock."""
 
     def __init__(
-        self, database: Database, *, on_change: Callable[[Sequence[Wallet]], None] = lambda _wallets: None
-    ) -> None:
+        self, database: Database, *, on_change: Callable[[Sequence[Wallet]], None] = lambda _wallets: None,
+        lanes: int = LANES,
+    ) -> None:  # fmt: skip
         self.database = database
         self.on_change = on_change
         """Hears, after each commit, which wallets it changed; must return at once."""
         memory = Memory()
-        self._lanes = [_Lane(memory) for _ in range(LANES)]
+        self._lanes = [_Lane(memory) for _ in range(lanes)]
         self._outstanding: dict[UUID, tuple[_Lane, int]] = {}
         """Of each player who waits for an answer: in which lane, and for how many."""
         self._running: list[asyncio.Task[None]] = []
