@@ -143,6 +143,24 @@ async def test_p5_a_command_with_one_bad_part_moves_nothing(casino: Casino) -> N
     assert (await player.bet("4.00", key="b1")).balance == Decimal("6.00")
 
 
+@pytest.mark.parametrize(
+    "text", ['"', "\\", '\\"', "{}", "a,b", "NULL", " ", "'", "$1", "ü€🎰", "%s", "{NULL}", '","', "\\x00", "/bonus/x"]
+)
+async def test_any_id_arrives_as_it_was_sent(casino: Casino, text: str) -> None:
+    player = await casino.player(main="10.00")
+    answer = await player.bet("1.00", key=text, round_key=text)
+
+    row = await casino.database.fetchrow(
+        "SELECT t.external_id, t.metadata ->> 'round' AS noted, r.external_id AS round_key "
+        "FROM transactions t JOIN game_rounds r ON r.id = t.game_round_id WHERE t.id = $1",
+        answer.operations[0].id,
+    )
+    assert row is not None
+    assert tuple(row) == (f"sandbox:{text}", text, text)
+    assert (await player.bet("1.00", key=text, round_key=text)).repeated
+    assert (await player.reverse(text, key=f"{text}x", round_key=text)).balance == Decimal("10.00")
+
+
 async def test_a_bet_may_be_paid_from_a_win_of_the_same_command(casino: Casino) -> None:
     player = await casino.player(main="1.00")
     answer = await player.apply(Bet("b1", Decimal(1)), Win("w1", Decimal(5)), Bet("b2", Decimal(4)))
