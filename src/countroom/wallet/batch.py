@@ -37,7 +37,7 @@ from countroom.postgres import Connection, Database, Transaction
 from countroom.refusal import Refusal
 from countroom.wallet import queries
 from countroom.wallet.commands import Answer, Command, Conclude, Reverse
-from countroom.wallet.refusals import Overloaded
+from countroom.wallet.refusals import BalanceLimit, Overloaded
 from countroom.wallet.rules import Ledger, check
 from countroom.wallet.state import Facts, Wallet
 
@@ -152,7 +152,11 @@ async def post_alone(database: Database, commands: Sequence[Command], *, is_lock
             STALE.inc()
             is_locking = was_stale = True
     if len(commands) == 1:
-        return await _attempt(database, commands, is_locking=True)
+        try:
+            return await _attempt(database, commands, is_locking=True)
+        except asyncpg.NumericValueOutOfRangeError:
+            # The sums of a game session alone are added up by the database; nobody else knows them.
+            return Passed([BalanceLimit("The session's sums cannot hold that much.")], [], was_stale)
     outcomes: list[Outcome] = []
     changed: list[Wallet] = []
     for command in commands:

@@ -5,10 +5,11 @@ from uuid import UUID
 
 import msgspec
 
-from countroom.money import ZERO, unit
+from countroom.money import AMOUNT_MAX, ZERO, unit
 from countroom.wallet.commands import SECOND_ROW, Bet, Command, Play, Posted, Reverse, Win
 from countroom.wallet.draft import Draft
 from countroom.wallet.refusals import (
+    BalanceLimit,
     ForeignRound,
     InsufficientFunds,
     NoOpenSession,
@@ -119,6 +120,8 @@ def _count(round_: Round, kind: str, amount: Decimal, bonus: Decimal, draft: Dra
     else:
         round_.win_amount += amount
         sums.win += amount
+    if round_.bet_amount > AMOUNT_MAX or round_.win_amount > AMOUNT_MAX:
+        raise BalanceLimit("The round's sums cannot hold that much.")
 
 
 # Bets and wins ---------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from countroom.wallet.commands import (
 )
 from countroom.wallet.draft import Draft
 from countroom.wallet.refusals import (
+    BalanceLimit,
     InvalidOperation,
     KeyConflict,
     RolledBack,
@@ -127,6 +128,8 @@ class Ledger:
                 draft.posted.append(self._operate(operation, round_, draft))
             if command.play is not None and command.play.close_round and round_ is not None:
                 play.close_round(round_, draft)
+            if draft.spendable > AMOUNT_MAX:
+                raise BalanceLimit  # each wallet could hold its part, and no answer their sum
         except WalletRefusal as refusal:
             refusal.balance = purse.spendable
             raise
