@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
 from countroom import clock
@@ -17,6 +18,10 @@ from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Rev
 
 SECRET_KEY = "a test's secret key"
 PROVIDER_KEY = "the sandbox provider's key"
+MONEY: Final = (
+    "wallet_accounts", "transactions", "wallet_entries", "tombstones", "game_rounds", "game_sessions", "staff_postings",
+)  # fmt: skip
+"""The tables in which something stands after money has moved."""
 
 
 @dataclass
@@ -78,6 +83,13 @@ class Casino:
                 )
         launched = await games.launch(self.database, user_id=user_id, slug="lucky-sevens", currency=currency)
         return Player(self, user_id, currency, launched.session_id)
+
+    async def everything(self) -> list[str]:
+        """Every byte of money, to be compared with what it is later."""
+        rows = await self.database.fetch(
+            " UNION ALL ".join(f"SELECT '{table} ' || t::text FROM {table} t" for table in MONEY) + " ORDER BY 1"
+        )
+        return [row[0] for row in rows]
 
     async def check_books(self) -> None:
         for proof in await books.prove(self.database):
