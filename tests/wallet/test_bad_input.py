@@ -222,9 +222,9 @@ async def test_a_round_is_known_and_the_players_own(casino: Casino) -> None:
 async def test_a_withdrawal_ends_once_and_by_its_own_player(casino: Casino) -> None:
     player, other = await scene(casino)
     outcomes: tuple[Outcome, ...] = ("settled", "failed", "cancelled")
-    for target in outcomes:
+    for ended in outcomes:
         for outcome in outcomes:
-            await refused(casino, player.command(Conclude("z", target, outcome)), "withdrawal_concluded")
+            await refused(casino, player.command(Conclude("z", ended, outcome)), "withdrawal_concluded")
     for target in ("never", "bet", "reversal", "deposit", "settled-end", "unseen"):
         await refused(casino, player.command(Conclude("z", target, "settled")), "withdrawal_not_found")
     for target in ("pending", "settled"):
