@@ -63,6 +63,11 @@ COLLECT_AFTER: Final = 50_000
 STATEMENT_SECONDS: Final = 5.0
 """A statement of a pass that takes longer is given up: no provider waits longer than 15 s for an
 answer, and a command may have waited for the pass before its own."""
+FAULTS: Final = (
+    asyncpg.DataError, asyncpg.IntegrityConstraintViolationError,
+    ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
+"""What one command can cause for its whole pass, in the database or in our own code: then each is tried singly."""
 ATTEMPTS_MAX: Final = 4
 """A pass is read anew when another process has just used one of its keys or wallets; then singly."""
 
@@ -144,7 +149,7 @@ async def post_alone(database: Database, commands: Sequence[Command], *, is_lock
             return passed._replace(was_stale=was_stale)
         except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
             continue
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError):
+        except FAULTS:
             break
         except asyncpg.PostgresError as error:
             if error.sqlstate != queries.STALE:
@@ -162,7 +167,7 @@ async def post_alone(database: Database, commands: Sequence[Command], *, is_lock
     for command in commands:
         try:
             one = await post_alone(database, [command], is_locking=True)
-        except asyncpg.PostgresError:
+        except (asyncpg.PostgresError, *FAULTS):
             _log.exception("a command could not be written", source=command.source)
             one = Passed([Overloaded("This could not be written; try again.")], [])
         outcomes += one.outcomes
