@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from countroom import clock
@@ -17,6 +18,20 @@ from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Rev
 
 SECRET_KEY = "a test's secret key"
 PROVIDER_KEY = "the sandbox provider's key"
+MONEY: Final = (
+    "wallet_accounts", "transactions", "wallet_entries", "tombstones", "game_rounds", "game_sessions", "staff_postings",
+)  # fmt: skip
+"""The tables in which something stands after money has moved."""
+
+
+class Balances(NamedTuple):
+    """A player's wallets in one currency."""
+
+    main: str
+    bonus: str = "0.00"
+    locked: str = "0.00"
+    owed: str = "0.00"
+    """By main and bonus together."""
 
 
 @dataclass
@@ -45,6 +60,43 @@ class Player:
     async def balance(self, wallet_type: str = "main") -> Decimal:
         wallets = await service.wallets_of(self.casino.database, self.id)
         return next(w.balance for w in wallets if w.type == wallet_type and w.currency == self.currency)
+
+    async def balances(self) -> Balances:
+        rows = await self.casino.database.fetch(
+            "SELECT type, balance, receivable FROM wallet_accounts WHERE user_id = $1 AND currency = $2",
+            self.id,
+            self.currency,
+        )
+        held = {row["type"]: str(row["balance"]) for row in rows}
+        return Balances(held["main"], held["bonus"], held["locked"], str(sum(row["receivable"] for row in rows)))
+
+    async def lines(self, prefix: str) -> list[str]:
+        """The player's transactions whose ids begin so, each with its journal."""
+        rows = await self.casino.database.fetch(
+            """
+            SELECT t.external_id, t.type, t.wallet_type, t.status, t.amount, t.fee, t.metadata->>'kind' AS kind,
+                   t.processed_at IS NOT NULL AS is_processed,
+                   ARRAY(SELECT w.type || ' ' || e.amount
+                           FROM wallet_entries e JOIN wallet_accounts w ON w.id = e.wallet_account_id
+                          WHERE e.transaction_id = t.id
+                          ORDER BY e.created_at, w.type, e.sequence) AS journal
+              FROM transactions t
+             WHERE t.user_id = $1 AND starts_with(t.external_id, $2)
+             ORDER BY t.external_id
+            """,
+            self.id,
+            prefix,
+        )
+        said = []
+        for row in rows:
+            assert row["is_processed"] == (row["status"] != "pending")
+            fee = f" fee {row['fee']}" if row["fee"] else ""
+            kind = f" {row['kind']}" if row["kind"] else ""
+            said.append(
+                f"{row['external_id']}: {row['type']} {row['wallet_type']} {row['status']} {row['amount']}{fee}{kind}"
+                f" [{', '.join(row['journal'])}]"
+            )
+        return said
 
 
 @dataclass
@@ -78,6 +130,13 @@ class Casino:
                 )
         launched = await games.launch(self.database, user_id=user_id, slug="lucky-sevens", currency=currency)
         return Player(self, user_id, currency, launched.session_id)
+
+    async def everything(self) -> list[str]:
+        """Every byte of money, to be compared with what it is later."""
+        rows = await self.database.fetch(
+            " UNION ALL ".join(f"SELECT '{table} ' || t::text FROM {table} t" for table in MONEY) + " ORDER BY 1"
+        )
+        return [row[0] for row in rows]
 
     async def check_books(self) -> None:
         for proof in await books.prove(self.database):

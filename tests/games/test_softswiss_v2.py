@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,8 @@ import pytest
 from beexar import ApiCode, ApiError, BetWinResult, Money
 
 from casino import PROVIDER_KEY, Player
+from countroom.money import AMOUNT_MAX
+from countroom.wallet.commands import Command, Deposit
 from serving import Served
 
 GAME = "lucky-sevens"
@@ -243,6 +246,59 @@ async def test_bad_input_is_refused_in_the_protocols_form_and_moves_nothing(aggr
             await aggregator.call("betwin", {**aggregator.account, **GOOD, **change})
         assert (refused.value.http_status, refused.value.api_code) == (400, code), change
         assert await aggregator.balance() == "100.00", change
+
+
+async def refused(aggregator: Aggregator, action: str, code: str, body: dict[str, Any]) -> None:
+    """The call is refused so, for good, and in the very same bytes when it comes again; nothing has moved."""
+    content = json.dumps({**aggregator.account, **body}).encode()
+    before = await aggregator.served.casino.everything()
+    status, answer = await aggregator.raw(action, content, beexar.sign(content, PROVIDER_KEY))
+    assert (status, answer["code"], answer["meta"]["api_code"]) == (400, "invalid_argument", code), answer
+    assert await aggregator.raw(action, content, beexar.sign(content, PROVIDER_KEY)) == (status, answer)
+    assert await aggregator.served.casino.everything() == before
+
+
+def bet_win(kind: str, key: str, amount: str, round_id: str) -> dict[str, Any]:
+    transactions = [{"id_provider": key, "type": kind, "amount": amount}]
+    return {"game_id": GAME, "round_id": round_id, "transactions": transactions}
+
+
+def rollback(target: str, round_id: str, key: str = "x9") -> dict[str, Any]:
+    transactions = [{"id_provider": key, "original_id_provider": target, "type": "rollback"}]
+    return {"game_id": GAME, "round_id_provider": round_id, "transactions": transactions}
+
+
+async def test_what_contradicts_what_is_there_is_refused_for_good_and_moves_nothing(
+    aggregator: Aggregator, served: Served
+) -> None:
+    other = Aggregator(served, await served.casino.player(main="100.00"))
+    await aggregator.bet_win(("bet", "b1", "10.00"))
+    await aggregator.bet_win(("bet", "b2", "5.00"), round_id="r2", finished=True)
+    await aggregator.rollback("x1", "b1")
+    cashier = Command("sandbox", aggregator.player.id, "EUR", (Deposit("d1", Decimal(5), aggregator.player.id),))
+    await served.casino.batcher.submit(cashier)
+
+    await refused(aggregator, "betwin", "400", bet_win("bet", "b1", "11.00", "r1"))  # other content
+    await refused(aggregator, "betwin", "400", bet_win("win", "x1", "1.00", "r1"))
+    await refused(aggregator, "betwin", "400", bet_win("bet", "b3", "1.00", "r2"))  # a round that is settled
+    await refused(aggregator, "rollback", "400", rollback("x1", "r1"))  # a reversal
+    await refused(aggregator, "rollback", "400", rollback("d1", "r1"))  # a deposit
+    await refused(aggregator, "rollback", "400", rollback("b2", "r2", key="b1"))  # the key of a bet
+    await refused(other, "rollback", "400", rollback("b2", "r9"))  # somebody else's bet
+    await refused(other, "rollback", "400", rollback("b1", "r9"))
+    await refused(other, "betwin", "400", bet_win("win", "w9", "1.00", "r2"))  # somebody else's round
+    await refused(other, "betwin", "400", bet_win("bet", "b2", "5.00", "r9"))
+    await refused(other, "finish", "404", {"round_id": "r2"})
+
+
+async def test_more_than_a_wallet_holds_is_refused_for_good_and_is_no_error(served: Served) -> None:
+    aggregator = Aggregator(served, await served.casino.player(main=str(AMOUNT_MAX)))
+    await refused(aggregator, "betwin", "400", bet_win("win", "w1", "0.01", "r1"))
+    assert str((await aggregator.bet_win(("bet", "b1", str(AMOUNT_MAX)))).balance) == "0.00"
+    assert str((await aggregator.bet_win(("win", "w1", "9.00"))).balance) == "9.00"
+    await refused(aggregator, "betwin", "400", bet_win("bet", "b2", "1.00", "r1"))  # the round's sum
+    session = {"session_id": str(aggregator.player.session_id)}
+    await refused(aggregator, "betwin", "400", bet_win("bet", "b3", "1.00", "r2") | session)  # the session's
 
 
 MALFORMED = [

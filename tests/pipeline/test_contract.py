@@ -91,7 +91,7 @@ def test_every_message_of_the_copy_and_of_the_log_keeps_the_schema(settings: Set
             begun = snapshot.version
         _write(book)
         book.ask("UPDATE transactions SET status = 'cancelled'")
-        streamed = _read(settings, name, commits=5)  # a player, two transactions, a round; the update
+        streamed = _read(settings, name, commits=6)  # a player, three transactions, a round; the update
         ended = int(book.ask("SELECT pg_current_wal_lsn() - '0/0'")[0][0])
     assert {message.topic for message in copied} == {message.topic for message in streamed} == set(contract.MESSAGES)
     validators = {topic: Draft202012Validator(schema) for topic, schema in contract.schemas().items()}
@@ -111,6 +111,10 @@ def test_every_message_of_the_copy_and_of_the_log_keeps_the_schema(settings: Set
     assert [json.loads(body["metadata"]) for body in updated] == [STRANGE, STRANGE]
     assert updated[0]["amount"] == "0.10"
     assert updated[0]["processed_at"] is None
+    assert {(body["type"], body["amount"]) for body in bodies if body.get("amount", "").startswith("-")} == {
+        ("bonus", "-3.00"),
+        ("adjustment", "-12.34"),
+    }
 
 
 def test_the_largest_metadata_still_travels_whole_when_another_column_changes(settings: Settings) -> None:
@@ -134,6 +138,7 @@ STRANGE = {"q": 'a "quoted" \\ line\n', "☃": "\U0001f3b0\u0001", "deep": [{"n"
 def _write(book: Books) -> None:
     user = book.player()
     book.move(user, "bet", "0.1", status="pending", metadata=STRANGE)
+    book.move(user, "bonus", "-3.00", wallet="bonus")
     book.move(user, "adjustment", "-12.34", at=datetime(2026, 3, 10, 1, 2, 3, 400000, tzinfo=UTC))
     book.round(user, "1", "2.5")
 

@@ -35,7 +35,7 @@ WITH local AS (
       JOIN (SELECT 'EUR' AS currency, 1::numeric AS rate UNION ALL
             SELECT currency::text, rate FROM exchange_rates WHERE day = %(day)s) AS rates USING (currency)
 )
-SELECT (SELECT count(DISTINCT user_id) FROM local WHERE type = 'bet' AND made = %(day)s),
+SELECT (SELECT count(DISTINCT user_id) FROM local WHERE type = 'bet' AND amount > 0 AND made = %(day)s),
        revenue, deposits, withdrawals,
        (SELECT count(*) FROM (SELECT min(processed) AS first FROM local WHERE type = 'deposit' GROUP BY user_id) AS f
          WHERE first = %(day)s),
@@ -67,7 +67,7 @@ def rate(book: Books, currency: str, day: date, value: str) -> None:
 
 
 def a_day_of_play(book: Books) -> dict[str, Any]:
-    """Bets, wins, a second currency, bonus money, what is pending, released and settled a day later."""
+    """Bets, wins, a second currency, bonus money, free rounds, what is pending, released and settled a day later."""
     late = NOON - timedelta(days=1)
     anna, bert, cleo = book.player(), book.player(), book.player(late)
     rate(book, "USD", TODAY, "0.8612345678")
@@ -89,7 +89,13 @@ def a_day_of_play(book: Books) -> dict[str, Any]:
     book.move(cleo, "deposit", "30.00", at=late, processed=NOON)  # made yesterday, settled today
     book.move(anna, "withdrawal", "20.00", at=late, processed=NOON)
     book.move(anna, "withdrawal", "11.00", status="pending")
-    book.move(anna, "withdrawal", "12.00", status="cancelled")
+    book.move(anna, "withdrawal", "12.00", status="cancelled", processed=NOON)
+    book.move(anna, "withdrawal", "13.00", status="failed", processed=NOON)
+    book.move(cleo, "bet", "0.00", metadata={"round": "r1", "award": "welcome", "free_amount": "1.00"})
+    book.move(cleo, "win", "0.00", metadata={"round": "r1", "award": "welcome", "free_amount": "2.00"})
+    book.move(cleo, "bonus", "7.00", wallet="bonus", metadata={"kind": "granted"})
+    book.move(cleo, "bonus", "-2.00", wallet="bonus", metadata={"kind": "forfeited"})
+    book.move(cleo, "adjustment", "-1.00", metadata={"kind": "adjustment"})
     book.move(bert, "deposit", "500.00", status="failed")
     return made
 

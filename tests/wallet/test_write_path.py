@@ -183,9 +183,11 @@ async def test_a_bad_command_never_harms_its_neighbours(casino: Casino) -> None:
 async def test_what_the_database_refuses_costs_only_the_command_at_fault(casino: Casino) -> None:
     fine = await casino.player(main="10.00")
     broken = await casino.player(main="10.00")
+    async with casino.database.connection() as connection:
+        await connection.execute("ALTER TABLE game_rounds ADD CONSTRAINT no_such_round CHECK (external_id <> 'broken')")
 
     outcomes = await asyncio.gather(
-        fine.bet("1.00", key="fine"), broken.bet("1.00", key="broken", round_key="r" * 201), return_exceptions=True
+        fine.bet("1.00", key="fine"), broken.bet("1.00", key="broken", round_key="broken"), return_exceptions=True
     )
 
     assert isinstance(outcomes[0], Answer)

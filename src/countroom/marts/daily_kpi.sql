@@ -9,13 +9,14 @@ WITH
        FROM daily_kpi_by_currency FINAL
       WHERE date = {day:Date}) AS sums,
 
-    -- active_users: distinct players with at least one successful real-money bet that day. One who
-    -- bets in two currencies is one player, so the currencies' counts are not added.
+    -- active_users: distinct players with at least one successful real-money bet that day. A free
+    -- round's bet is kept with an amount of zero, and is none. One who bets in two currencies is one
+    -- player, so the currencies' counts are not added.
     (SELECT uniqExact(user_id)
        FROM events_transactions FINAL
       WHERE toDate(event_time) >= toDate({start:DateTime64(6, 'UTC')})
         AND event_time >= {start:DateTime64(6, 'UTC')} AND event_time < {end:DateTime64(6, 'UTC')}
-        AND transaction_type = 'bet' AND wallet_type = 'main' AND status = 'success') AS active,
+        AND transaction_type = 'bet' AND wallet_type = 'main' AND status = 'success' AND amount > 0) AS active,
 
     -- conversion_rate: players whose first deposit ever fell on that day ÷ registrations of that
     -- day; null without registrations; numerator and denominator are stored.

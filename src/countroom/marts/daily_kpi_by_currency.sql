@@ -4,8 +4,9 @@
 -- Real money is wallet_type 'main'.
 SELECT toString(currency) AS currency,
 
-       -- active_users: distinct players with at least one successful real-money bet that day.
-       uniqExactIf(user_id, transaction_type = 'bet') AS active_users,
+       -- active_users: distinct players with at least one successful real-money bet that day. A free
+       -- round's bet is kept with an amount of zero, and is none.
+       uniqExactIf(user_id, transaction_type = 'bet' AND amount > 0) AS active_users,
 
        -- gross_gaming_revenue: real-money bets − wins, settled, by event day; a reversed bet is in neither.
        sumIf(amount, transaction_type = 'bet')        AS bets_sum,

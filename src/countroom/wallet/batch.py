@@ -41,7 +41,7 @@ from countroom.refusal import Refusal
 from countroom.wallet import queries
 from countroom.wallet.commands import Answer, Command, Conclude, Reverse
 from countroom.wallet.memory import Memory
-from countroom.wallet.refusals import Overloaded
+from countroom.wallet.refusals import BalanceLimit, Overloaded
 from countroom.wallet.rules import Ledger, check
 from countroom.wallet.state import Facts, Wallet
 
@@ -74,6 +74,11 @@ COLLECT_AFTER: Final = 50_000
 STATEMENT_SECONDS: Final = 5.0
 """A statement of a pass that takes longer is given up: no provider waits longer than 15 s for an
 answer, and a command may have waited for the pass before its own."""
+FAULTS: Final = (
+    asyncpg.DataError, asyncpg.IntegrityConstraintViolationError,
+    ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError,
+)  # fmt: skip
+"""What one command can cause for its whole pass, in the database or in our own code: then each is tried singly."""
 ATTEMPTS_MAX: Final = 4
 """A pass is read anew when another process has just used one of its keys or wallets; then singly."""
 
@@ -151,7 +156,7 @@ async def post_alone(database: Database, commands: Sequence[Command], lane: "_La
             return await lane.attempt(database, commands)
         except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
             lane.was_refused()
-        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError):
+        except FAULTS:
             break
         except asyncpg.PostgresError as error:
             if error.sqlstate != queries.STALE:
@@ -159,14 +164,18 @@ async def post_alone(database: Database, commands: Sequence[Command], lane: "_La
             STALE.inc()
             lane.was_refused()
     if len(commands) == 1:
-        async with database.transaction() as tx:
-            return await post(tx, commands)
+        try:
+            async with database.transaction() as tx:
+                return await post(tx, commands)
+        except asyncpg.NumericValueOutOfRangeError:
+            # The sums of a game session alone are added up by the database; nobody else knows them.
+            return Passed([BalanceLimit("The session's sums cannot hold that much.")], [])
     outcomes: list[Outcome] = []
     changed: list[Wallet] = []
     for command in commands:
         try:
             one = await post_alone(database, [command])
-        except asyncpg.PostgresError:
+        except (asyncpg.PostgresError, *FAULTS):
             _log.exception("a command could not be written", source=command.source)
             one = Passed([Overloaded("This could not be written; try again.")], [])
         outcomes += one.outcomes

@@ -111,6 +111,8 @@ class Draft:
         self.move(wallet_type, amount, row.id)
         wallet = self.touched[wallet_type]
         wallet.receivable += amount
+        if wallet.receivable > AMOUNT_MAX:
+            raise BalanceLimit("The wallet cannot owe that much.")
 
     def post(
         self, operation: Operation, kind: str, wallet_type: str, amount: Decimal, *, ending: str = "",

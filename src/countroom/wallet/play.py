@@ -6,10 +6,11 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from countroom.money import ZERO, unit
+from countroom.money import AMOUNT_MAX, ZERO, unit
 from countroom.wallet.commands import SECOND_ROW, Bet, Command, Play, Posted, Reverse, Win
 from countroom.wallet.draft import Draft
 from countroom.wallet.refusals import (
+    BalanceLimit,
     ForeignRound,
     InsufficientFunds,
     NoOpenSession,
@@ -111,6 +112,8 @@ def _count(round_: Round, kind: str, amount: Decimal, bonus: Decimal, draft: Dra
     else:
         round_.win_amount += amount
         sums.win += amount
+    if round_.bet_amount > AMOUNT_MAX or round_.win_amount > AMOUNT_MAX:
+        raise BalanceLimit("The round's sums cannot hold that much.")
 
 
 # Bets and wins ---------------------------------------------------------------------------
@@ -190,6 +193,8 @@ def reverse(draft: Draft, operation: Reverse, facts: Facts) -> Posted:
     target_id = f"{draft.command.source}:{operation.target}"
     first = first_end(target_id, draft, facts)
     rows = facts.rows.get(target_id) or draft.rows_of(target_id)
+    if rows and (rows[0].user_id, rows[0].currency) != (draft.command.user_id, draft.command.currency):
+        raise NotReversible
     if first is not None:
         if first.outcome not in {"reversed", "unseen"}:
             raise NotReversible  # a withdrawal that has ended
@@ -223,8 +228,8 @@ def posted_reversal(key: str, stone: Tombstone, draft: Draft, facts: Facts) -> P
 
 
 def _undo(draft: Draft, operation: Reverse, rows: list[Row], target_id: str, facts: Facts) -> None:
-    command, kind = draft.command, rows[0].type
-    if rows[0].user_id != command.user_id or rows[0].currency != command.currency or kind not in {"bet", "win"}:
+    kind = rows[0].type
+    if kind not in {"bet", "win"}:
         raise NotReversible
     stone = draft.bury(operation, target_id, outcome="reversed")
     whole = bonus = ZERO

@@ -454,13 +454,16 @@ WITH purses AS (
            AS new (id, version, balance, sequence, receivable)
      WHERE w.id = new.id AND w.version = new.version
     RETURNING w.id
+), written AS MATERIALIZED (
+    -- The database's own clock, read when this transaction has its id: seals rest on that.
+    SELECT count(*) AS purses, clock_timestamp() AS moment FROM purses
 ), posted AS (
     INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id,
                               wallet_type, currency, type, status, amount, fee, request_hash, answer_balance, provider,
                               metadata, processed_at, created_at)
     SELECT id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id, wallet_type, currency,
            type, status, amount, fee, request_hash, answer_balance, provider, metadata,
-           CASE WHEN status <> 'pending' THEN $1 END, $1
+           CASE WHEN status <> 'pending' THEN (SELECT moment FROM written) END, (SELECT moment FROM written)
       FROM unnest($7::text::uuid[], $8::text::uuid[], $9::text::uuid[], $10::text::uuid[],
                   $11::text::uuid[], $12::text::uuid[], $13::text::text[], $14::text::wallet_type[],
                   $15::text::text[], $16::text::transaction_type[], $17::text::transaction_status[],
@@ -471,7 +474,8 @@ WITH purses AS (
                    currency, type, status, amount, fee, request_hash, answer_balance, provider, metadata)
 ), journal AS (
     INSERT INTO wallet_entries (wallet_account_id, transaction_id, sequence, amount, balance_after, created_at)
-    SELECT wallet_account_id, transaction_id, sequence, amount, balance_after, $1
+    SELECT wallet_account_id, transaction_id, sequence, amount, balance_after,
+           (SELECT moment FROM written)
       FROM unnest($24::text::uuid[], $25::text::uuid[], $26::text::bigint[], $27::text::numeric[],
                   $28::text::numeric[])
            AS new (wallet_account_id, transaction_id, sequence, amount, balance_after)
@@ -479,7 +483,7 @@ WITH purses AS (
     INSERT INTO game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount,
                              bonus_bet_amount, status, opened_at, closed_at)
     SELECT id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount, bonus_bet_amount,
-           status, $1, CASE WHEN status <> 'open' THEN $1 END
+           status, (SELECT moment FROM written), CASE WHEN status <> 'open' THEN (SELECT moment FROM written) END
       FROM unnest($29::text::uuid[], $30::text::uuid[], $31::text::uuid[], $32::text::uuid[], $33::text::text[],
                   $34::text::text[], $35::text::text[], $36::text::numeric[], $37::text::numeric[],
                   $38::text::numeric[], $39::text::game_round_status[])
@@ -509,20 +513,20 @@ _OTHER_CHANGES: Final = """, others AS (
      WHERE w.id = new.id
 ), sessions AS (
     INSERT INTO game_sessions (id, user_id, game_id, currency, bet_amount, win_amount, status, opened_at, closed_at)
-    SELECT id, user_id, game_id, currency, bet, win, 'closed', $1, $1
+    SELECT id, user_id, game_id, currency, bet, win, 'closed', (SELECT moment FROM written), (SELECT moment FROM written)
       FROM unnest($53::text::uuid[], $54::text::uuid[], $55::text::uuid[], $56::text::text[],
                   $57::text::numeric[], $58::text::numeric[])
            AS new (id, user_id, game_id, currency, bet, win)
 ), ended AS (
     UPDATE transactions t
-       SET status = new.status, processed_at = coalesce(t.processed_at, $1)
+       SET status = new.status, processed_at = coalesce(t.processed_at, (SELECT moment FROM written))
       FROM unnest($59::text::uuid[], $60::text::transaction_status[]) AS new (id, status)
      WHERE t.id = new.id
 ), stones AS (
     INSERT INTO tombstones (id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
                             answer_balance, created_at)
     SELECT id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
-           answer_balance, $1
+           answer_balance, (SELECT moment FROM written)
       FROM unnest($61::text::uuid[], $62::text::uuid[], $63::text::text[], $64::text::text[],
                   $65::text::bytea[], $66::text::text[], $67::text::numeric[], $68::text::numeric[],
                   $69::text::numeric[])
@@ -533,17 +537,17 @@ _OTHER_CHANGES: Final = """, others AS (
 # The purses come first: the main query needs them, and only when all were still as they were read
 # does PostgreSQL go on with the rest. They are given in id order, which is the order of their locks.
 _REFUSE_STALE: Final = """
-SELECT refuse_stale(cardinality($2::text::uuid[]) - count(*)) FROM purses
+SELECT refuse_stale(cardinality($2::text::uuid[]) - purses) FROM written
 """
 _REFUSE_STALE_OR_DEAD: Final = """
-SELECT refuse_stale(cardinality($2::text::uuid[]) - count(*)
+SELECT refuse_stale(cardinality($2::text::uuid[]) - purses
     + (SELECT count(*)
          FROM unnest($13::text::text[]) AS new (key),
               LATERAL (SELECT FROM tombstones WHERE external_id = new.key LIMIT 1) s)
     + (SELECT count(*)
          FROM unnest($13::text::text[]) AS new (key),
               LATERAL (SELECT FROM tombstones WHERE target_external_id = new.key AND outcome <> 'repeated' LIMIT 1) s))
-  FROM purses
+  FROM written
 """
 _WRITE_PLAY: Final = _CHANGES_OF_PLAY + _REFUSE_STALE
 _WRITE_FROM_MEMORY: Final = _CHANGES_OF_PLAY + _REFUSE_STALE_OR_DEAD

@@ -38,6 +38,7 @@ from countroom.wallet.commands import (
 )
 from countroom.wallet.draft import Draft
 from countroom.wallet.refusals import (
+    BalanceLimit,
     InvalidOperation,
     KeyConflict,
     RolledBack,
@@ -67,22 +68,30 @@ def check(command: Command) -> None:
     if command.currency not in EXPONENTS:
         raise WrongCurrency(field="currency")
     smallest = unit(command.currency)
+    if command.play is not None:
+        _check_name(command.play.round_key, "round")
     for operation in command.operations:
         _check_key(operation.key, "key")
+        if isinstance(operation, (Bet, Win, Grant)) and operation.award:
+            _check_name(operation.award, "award")
         if isinstance(operation, (Reverse, Conclude)):
             _check_key(operation.target, "target")
             continue
         amount = operation.amount
         if isinstance(operation, Adjust):
-            amount = abs(amount)
+            amount = amount.copy_abs()  # abs() would round it first
         _check_amount(amount, smallest, "amount")
         if isinstance(operation, (Deposit, Withdraw)) and operation.fee:
             _check_amount(operation.fee, smallest, "fee")
 
 
-def _check_key(key: str, field: str) -> None:
-    if not key or len(key) > KEY_LENGTH_MAX or not key.isprintable():
+def _check_name(name: str, field: str) -> None:
+    if not name or len(name) > KEY_LENGTH_MAX or not name.isprintable():
         raise InvalidOperation("An id is printable and has 1 to 200 characters.", field=field)
+
+
+def _check_key(key: str, field: str) -> None:
+    _check_name(key, field)
     if key.endswith(RESERVED):
         raise InvalidOperation(f"An id may not end in {', '.join(RESERVED)}.", field=field)
 
@@ -119,6 +128,8 @@ class Ledger:
                 draft.posted.append(self._operate(operation, before, round_, draft))
             if command.play is not None and command.play.close_round and round_ is not None:
                 play.close_round(round_, draft)
+            if draft.spendable > AMOUNT_MAX:
+                raise BalanceLimit  # each wallet could hold its part, and no answer their sum
         except WalletRefusal as refusal:
             refusal.balance = purse.spendable
             raise

@@ -37,7 +37,7 @@ REASON_LENGTH_MAX: Final = 500
 
 
 class ReasonMissing(Refusal):
-    """A correction by hand needs a reason, of at most 500 characters."""
+    """A correction by hand needs a reason: text of at most 500 characters."""
 
     kind = "invalid"
     code = "reason_missing"
@@ -179,10 +179,12 @@ async def adjust(
     """Correct a wallet by hand: a signed amount, who did it and why.
 
     Raises:
-        ReasonMissing: a correction without a reason, or with one of more than 500 characters.
+        ReasonMissing: a correction without a reason, or with one that is no text of at most 500 characters.
         InsufficientFunds: the wallet would fall below zero.
     """
-    if not 0 < len(reason.strip()) <= REASON_LENGTH_MAX:
+    reason = reason.strip()
+    is_text = "".join(reason.split()).isprintable()  # of several lines, too
+    if not 0 < len(reason) <= REASON_LENGTH_MAX or not is_text:
         raise ReasonMissing(field="reason")
     source, key = _split(external_id)
     transaction_id = await _post(tx, source, user_id, money.currency, Adjust(key, money.amount, wallet_type))

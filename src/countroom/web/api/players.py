@@ -77,7 +77,7 @@ class WalletsShown(msgspec.Struct):
 
 
 class TransactionShown(msgspec.Struct):
-    """One transaction; `amount` is a magnitude, its direction belongs to the type."""
+    """One transaction; the type says which way `amount` went. Only bonuses and adjustments are signed."""
 
     id: UUID
     type: str

@@ -39,7 +39,7 @@ async def minutes(warehouse: AsyncClient, since: datetime) -> list[MinuteRow]:
         SELECT toUnixTimestamp(toStartOfMinute(event_time))                        AS minute,
                toString(currency)                                                  AS currency_text,
                sumIf(amount, transaction_type = 'bet') - sumIf(amount, transaction_type = 'win') AS revenue,
-               countIf(transaction_type = 'bet')                                   AS bets
+               countIf(transaction_type = 'bet' AND amount > 0)                    AS bets
           FROM events_transactions FINAL
          WHERE event_time >= {since:DateTime64(6, 'UTC')}
            AND transaction_type IN ('bet', 'win')
@@ -70,6 +70,7 @@ async def players_with_a_bet(warehouse: AsyncClient, since: datetime) -> int:
          WHERE event_time >= {since:DateTime64(6, 'UTC')}
            AND transaction_type = 'bet'
            AND status = 'success'
+           AND amount > 0  -- a free round's bet is none (docs/kpi.md)
         """,
         parameters={"since": since},
         settings=dict(READ_SETTINGS),
