@@ -26,8 +26,9 @@ app.command(staff)
 app.command(bench)
 for _name in ("up", "serve", "pipeline", "work", "migrate", "refresh", "check", "simulate"):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
+app.command("countroom.commands.seal:seal", name="seal")
 staff.command("countroom.commands.staff:reset_password", name="reset-password")
-for _name in ("bet", "wallet"):
+for _name in ("bet", "seals", "wallet"):
     bench.command(f"countroom.commands.bench:{_name}", name=_name)
 
 

@@ -20,14 +20,20 @@ from pgqueuer.models import Schedule
 
 from countroom import checks
 from countroom.marts.refresh import Watch, refresh
+from countroom.postgres import Database
 from countroom.proof import Proof
 from countroom.refusal import Refusal
 from countroom.settings import Settings
+from countroom.wallet import seals
 
 REFRESH: Final = "* * * * * */5"
 """KPI marts: every five seconds, if something has arrived. The seconds are the last of six fields."""
 PROVE: Final = "* * * * * 0"
 """The promises: every minute."""
+SEAL: Final = "* * * * * 30"
+"""The journal's seals: every minute, half a minute away from the proofs."""
+SEAL_SECONDS: Final = 40.0
+"""How long one tick may seal: a journal of years is sealed over many, and stopping never waits long."""
 RETRY_SECONDS: Final = 2.0
 """The pause before the database is tried again."""
 
@@ -85,6 +91,10 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
         async def _prove(_: Schedule) -> None:
             await work.prove()
 
+        @queue.schedule("seal", SEAL, clean_old=True)
+        async def _seal(_: Schedule) -> None:
+            await work.seal()
+
         stopping = asyncio.create_task(_forward(stop, queue.shutdown))
         try:
             await queue.run()
@@ -107,6 +117,7 @@ class _Work:
         self._watch = Watch(settings)
         self._refused: str | None = None
         self._broken: tuple[Proof, ...] = ()
+        self._unsealed: str | None = None
 
     def close(self) -> None:
         self._watch.close()
@@ -135,3 +146,21 @@ class _Work:
             for proof in broken:
                 _log.error("a promise does not hold", promise=proof.promise, violations=proof.violations)
             self._broken = broken
+
+    async def seal(self) -> None:
+        """Seal what the journal has got since the last seal."""
+        assert self._settings.database_url
+        reason = None
+        try:
+            database = await Database.connect(self._settings.database_url, size_max=2)
+            try:
+                await seals.make_for(database, SEAL_SECONDS)
+            finally:
+                await database.close()
+        except Refusal as refusal:
+            reason = refusal.sentence
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            reason = repr(error)
+        if reason is not None and reason != self._unsealed:
+            _log.error("the journal was not sealed; the next tick tries again", reason=reason)
+        self._unsealed = reason

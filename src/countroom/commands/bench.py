@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from countroom.bench import bet as measure_bet
+from countroom.bench import seals as measure_seals
 from countroom.bench import wallet as measure_wallet
 from countroom.commands import console
 
@@ -57,3 +58,17 @@ def wallet(
         Transactions that are there before the last case begins; 0 leaves it out.
     """
     return measure_wallet(seconds=seconds, rounds=rounds, callers=callers, grown=grown, console=console)
+
+
+def seals(*, entries: Annotated[int, Parameter(validator=Number(gte=100_000, lte=1_000_000_000))] = 10_000_000) -> int:
+    """Seal and check a large journal, find one changed, removed and inserted entry in it, and time all of it.
+
+    Compares with the driver merely reading the journal, and says what the index on time costs an insert. Needs
+    about 2 GB of disk for 10 million entries.
+
+    Parameters
+    ----------
+    entries
+        How many the journal holds.
+    """
+    return measure_seals(entries=entries, console=console)

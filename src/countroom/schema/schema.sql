@@ -264,6 +264,33 @@ CREATE TABLE public.reports (
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.seal_blocks (
+    seal_number bigint NOT NULL,
+    number integer NOT NULL,
+    first_created_at timestamp with time zone NOT NULL,
+    first_wallet_account_id uuid NOT NULL,
+    first_sequence bigint NOT NULL,
+    entries integer NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT seal_blocks_are_small CHECK (((entries >= 1) AND (entries <= 256))),
+    CONSTRAINT seal_blocks_hash_is_sha_256 CHECK ((length(hash) = 32))
+);
+
+CREATE TABLE public.seals (
+    number bigint NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    entries bigint NOT NULL,
+    root bytea NOT NULL,
+    hash bytea NOT NULL,
+    sealed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT seals_count_from_one CHECK ((number > 0)),
+    CONSTRAINT seals_cover_some_time CHECK ((ends_at > starts_at)),
+    CONSTRAINT seals_hash_is_sha_256 CHECK ((length(hash) = 32)),
+    CONSTRAINT seals_hold_something CHECK ((entries > 0)),
+    CONSTRAINT seals_root_is_sha_256 CHECK ((length(root) = 32))
+);
+
 CREATE TABLE public.staff (
     id uuid NOT NULL,
     email text NOT NULL,
@@ -371,7 +398,7 @@ CREATE TABLE public.wallet_entries (
     transaction_id uuid NOT NULL,
     amount numeric(18,2) NOT NULL,
     balance_after numeric(18,2) NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT wallet_entries_move_something CHECK ((amount <> (0)::numeric)),
     CONSTRAINT wallet_entries_never_negative CHECK ((balance_after >= (0)::numeric))
 );
@@ -430,6 +457,12 @@ ALTER TABLE ONLY public.proofs
 ALTER TABLE ONLY public.reports
     ADD CONSTRAINT reports_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.seal_blocks
+    ADD CONSTRAINT seal_blocks_in_order PRIMARY KEY (seal_number, number);
+
+ALTER TABLE ONLY public.seals
+    ADD CONSTRAINT seals_pkey PRIMARY KEY (number);
+
 ALTER TABLE ONLY public.staff
     ADD CONSTRAINT staff_email_unique UNIQUE (email);
 
@@ -480,9 +513,15 @@ CREATE UNIQUE INDEX tombstones_one_reversal_a_target ON public.tombstones USING 
 
 CREATE INDEX transactions_by_player ON public.transactions USING btree (user_id, created_at DESC, id DESC);
 
+CREATE INDEX wallet_entries_by_time ON public.wallet_entries USING brin (created_at) WITH (autosummarize='on');
+
 CREATE TRIGGER game_rounds_never_deleted BEFORE DELETE OR TRUNCATE ON public.game_rounds FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER game_sessions_raise_versions AFTER INSERT OR DELETE OR UPDATE OF user_id, game_id, currency, status ON public.game_sessions FOR EACH ROW EXECUTE FUNCTION public.raise_purse_versions();
+
+CREATE TRIGGER seal_blocks_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.seal_blocks FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER seals_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.seals FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER staff_postings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.staff_postings FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
@@ -515,6 +554,9 @@ ALTER TABLE ONLY public.payments
 
 ALTER TABLE ONLY public.reports
     ADD CONSTRAINT reports_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.seal_blocks
+    ADD CONSTRAINT seal_blocks_seal_exists FOREIGN KEY (seal_number) REFERENCES public.seals(number);
 
 ALTER TABLE ONLY public.staff_postings
     ADD CONSTRAINT staff_postings_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);

@@ -513,13 +513,15 @@ _OTHER_CHANGES: Final = """, others AS (
      WHERE w.id = new.id
 ), sessions AS (
     INSERT INTO game_sessions (id, user_id, game_id, currency, bet_amount, win_amount, status, opened_at, closed_at)
-    SELECT id, user_id, game_id, currency, bet, win, 'closed', (SELECT moment FROM written), (SELECT moment FROM written)
+    SELECT id, user_id, game_id, currency, bet, win, 'closed', (SELECT moment FROM written),
+           (SELECT moment FROM written)
       FROM unnest($53::text::uuid[], $54::text::uuid[], $55::text::uuid[], $56::text::text[],
                   $57::text::numeric[], $58::text::numeric[])
            AS new (id, user_id, game_id, currency, bet, win)
 ), ended AS (
     UPDATE transactions t
-       SET status = new.status, processed_at = coalesce(t.processed_at, (SELECT moment FROM written))
+       SET status = new.status,
+           processed_at = coalesce(t.processed_at, (SELECT moment FROM written))
       FROM unnest($59::text::uuid[], $60::text::transaction_status[]) AS new (id, status)
      WHERE t.id = new.id
 ), stones AS (
