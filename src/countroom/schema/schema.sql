@@ -110,6 +110,28 @@ BEGIN
         USING ERRCODE = 'restrict_violation';
 END $$;
 
+CREATE TABLE public.book_horizon (
+    is_the_only_row boolean DEFAULT true NOT NULL,
+    snapshot pg_snapshot NOT NULL,
+    read_from timestamp with time zone NOT NULL,
+    CONSTRAINT book_horizon_is_one_row CHECK (is_the_only_row)
+);
+
+CREATE TABLE public.book_marks (
+    wallet_account_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    balance numeric(18,2) NOT NULL,
+    receivable numeric(18,2) NOT NULL
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.book_session_marks (
+    session_id uuid NOT NULL,
+    bet_amount numeric(18,2) NOT NULL,
+    win_amount numeric(18,2) NOT NULL
+)
+WITH (fillfactor='70');
+
 CREATE TABLE public.dead_letters (
     id uuid NOT NULL,
     topic text NOT NULL,
@@ -229,7 +251,10 @@ CREATE TABLE public.proofs (
     holds boolean NOT NULL,
     compared bigint NOT NULL,
     violations jsonb DEFAULT '[]'::jsonb NOT NULL,
-    checked_at timestamp with time zone DEFAULT now() NOT NULL
+    checked_at timestamp with time zone DEFAULT now() NOT NULL,
+    scope text DEFAULT 'full'::text NOT NULL,
+    seconds real,
+    CONSTRAINT proofs_scope_known CHECK ((scope = ANY (ARRAY['full'::text, 'incremental'::text])))
 );
 
 CREATE TABLE public.reports (
@@ -253,6 +278,13 @@ CREATE TABLE public.staff (
     CONSTRAINT staff_email_is_lower_case CHECK ((email = lower(email)))
 );
 
+CREATE TABLE public.staff_postings (
+    transaction_id uuid NOT NULL,
+    staff_id uuid NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.tombstones (
     external_id text NOT NULL,
     target_external_id text NOT NULL,
@@ -264,7 +296,7 @@ CREATE TABLE public.tombstones (
     shortfall numeric(18,2) DEFAULT 0 NOT NULL,
     answer_balance numeric(18,2) NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT tombstones_outcome_known CHECK ((outcome = ANY (ARRAY['reversed'::text, 'unseen'::text, 'repeated'::text])))
+    CONSTRAINT tombstones_outcome_known CHECK ((outcome = ANY (ARRAY['reversed'::text, 'unseen'::text, 'repeated'::text, 'settled'::text, 'failed'::text, 'cancelled'::text])))
 );
 
 CREATE TABLE public.transactions (
@@ -287,7 +319,7 @@ CREATE TABLE public.transactions (
     payment_id uuid,
     request_hash bytea NOT NULL,
     answer_balance numeric(18,2),
-    CONSTRAINT transactions_amount_is_a_magnitude CHECK (((amount >= (0)::numeric) OR (type = 'adjustment'::public.transaction_type))),
+    CONSTRAINT transactions_amount_is_a_magnitude CHECK (((amount >= (0)::numeric) OR (type = ANY (ARRAY['adjustment'::public.transaction_type, 'bonus'::public.transaction_type])))),
     CONSTRAINT transactions_external_id_is_short CHECK ((length(external_id) <= 300)),
     CONSTRAINT transactions_fee_not_negative CHECK ((fee >= (0)::numeric)),
     CONSTRAINT transactions_metadata_stays_inline CHECK ((pg_column_size(metadata) <= 4096))
@@ -328,7 +360,9 @@ CREATE TABLE public.wallet_accounts (
     sequence bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT wallet_accounts_never_negative CHECK ((balance >= (0)::numeric))
+    receivable numeric(18,2) DEFAULT 0 NOT NULL,
+    CONSTRAINT wallet_accounts_never_negative CHECK ((balance >= (0)::numeric)),
+    CONSTRAINT wallet_accounts_receivable_not_negative CHECK ((receivable >= (0)::numeric))
 )
 WITH (fillfactor='70');
 
@@ -342,6 +376,15 @@ CREATE TABLE public.wallet_entries (
     CONSTRAINT wallet_entries_move_something CHECK ((amount <> (0)::numeric)),
     CONSTRAINT wallet_entries_never_negative CHECK ((balance_after >= (0)::numeric))
 );
+
+ALTER TABLE ONLY public.book_horizon
+    ADD CONSTRAINT book_horizon_pkey PRIMARY KEY (is_the_only_row);
+
+ALTER TABLE ONLY public.book_marks
+    ADD CONSTRAINT book_marks_pkey PRIMARY KEY (wallet_account_id);
+
+ALTER TABLE ONLY public.book_session_marks
+    ADD CONSTRAINT book_session_marks_pkey PRIMARY KEY (session_id);
 
 ALTER TABLE ONLY public.dead_letters
     ADD CONSTRAINT dead_letters_once UNIQUE (topic, "position", body_hash);
@@ -403,6 +446,9 @@ ALTER TABLE ONLY public.staff
 ALTER TABLE ONLY public.staff
     ADD CONSTRAINT staff_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.staff_postings
+    ADD CONSTRAINT staff_postings_pkey PRIMARY KEY (transaction_id);
+
 ALTER TABLE ONLY public.tombstones
     ADD CONSTRAINT tombstones_pkey PRIMARY KEY (external_id);
 
@@ -438,7 +484,13 @@ CREATE INDEX payment_events_to_review ON public.payment_events USING btree (rece
 
 CREATE INDEX payments_by_player ON public.payments USING btree (user_id, created_at DESC);
 
+CREATE INDEX proofs_broken ON public.proofs USING btree (promise, checked_at DESC) WHERE (NOT holds);
+
 CREATE INDEX proofs_latest ON public.proofs USING btree (promise, checked_at DESC);
+
+CREATE INDEX proofs_latest_of_scope ON public.proofs USING btree (promise, scope, checked_at DESC);
+
+CREATE INDEX tombstones_by_time ON public.tombstones USING brin (created_at) WITH (pages_per_range='32', autosummarize='on');
 
 CREATE UNIQUE INDEX tombstones_one_reversal_a_target ON public.tombstones USING btree (target_external_id) WHERE (outcome <> 'repeated'::text);
 
