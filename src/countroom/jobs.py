@@ -7,6 +7,7 @@ another does not take over after half a minute.
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -27,7 +28,10 @@ from countroom.settings import Settings
 REFRESH: Final = "* * * * * */5"
 """KPI marts: every five seconds, if something has arrived. The seconds are the last of six fields."""
 PROVE: Final = "* * * * * 0"
-"""The promises: every minute."""
+"""What is new in the books, and the warehouse: every minute, each on a timer of its own, because the
+warehouse's proof waits for the pipeline and the books wait for nobody."""
+PROVE_FULLY: Final = "* * * * * 30"
+"""Everything in the books: every minute it is asked whether that is due."""
 RETRY_SECONDS: Final = 2.0
 """The pause before the database is tried again."""
 
@@ -83,7 +87,15 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
 
         @queue.schedule("prove", PROVE, clean_old=True)
         async def _prove(_: Schedule) -> None:
-            await work.prove()
+            await work.prove_warehouse()
+
+        @queue.schedule("prove-books", PROVE, clean_old=True)
+        async def _prove_books(_: Schedule) -> None:
+            await work.prove_books()
+
+        @queue.schedule("prove-books-fully", PROVE_FULLY, clean_old=True)
+        async def _prove_books_fully(_: Schedule) -> None:
+            await work.prove_books_fully()
 
         stopping = asyncio.create_task(_forward(stop, queue.shutdown))
         try:
@@ -106,7 +118,7 @@ class _Work:
         self._settings = settings
         self._watch = Watch(settings)
         self._refused: str | None = None
-        self._broken: tuple[Proof, ...] = ()
+        self._broken: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def close(self) -> None:
         self._watch.close()
@@ -127,11 +139,24 @@ class _Work:
             self._refused = None
             _log.debug("KPIs refreshed", days=[str(day) for day in days])
 
-    async def prove(self) -> None:
-        """Prove the promises over the live stores; the proofs are rows that the back office shows."""
-        proofs = await checks.prove_all(self._settings)
-        broken = tuple(proof for proof in proofs if not proof.holds)
-        if broken != self._broken:
-            for proof in broken:
-                _log.error("a promise does not hold", promise=proof.promise, violations=proof.violations)
-            self._broken = broken
+    async def prove_warehouse(self) -> None:
+        """Prove P6; the proofs are rows that the back office shows."""
+        self._tell(await checks.prove(self._settings, ["warehouse"]))
+
+    async def prove_books(self) -> None:
+        """Prove P1 to P5 over what is new."""
+        self._tell(await checks.prove_books_by_timer(self._settings))
+
+    async def prove_books_fully(self) -> None:
+        """Prove P1 to P5 over everything, when that is due."""
+        self._tell(await checks.prove_books_fully_by_timer(self._settings))
+
+    def _tell(self, proofs: Sequence[Proof]) -> None:
+        """Log what does not hold, once as long as it stays the same."""
+        for proof in proofs:
+            about = proof.promise, proof.scope
+            if not proof.holds and proof.violations != self._broken.get(about):
+                _log.error(
+                    "a promise does not hold", promise=proof.promise, scope=proof.scope, violations=proof.violations
+                )
+            self._broken[about] = proof.violations
