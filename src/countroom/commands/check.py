@@ -71,7 +71,7 @@ def _show(proofs: Sequence[Proof]) -> None:
             checks.PROMISES[proof.promise],
             holds,
             f"{proof.compared:,}",
-            f"{proof.seconds:.1f}",
+            "" if proof.seconds is None else f"{proof.seconds:.1f}",
             proof.scope,
         )
     console.print(table)
@@ -85,7 +85,7 @@ def _facts(proof: Proof) -> dict[str, object]:
         "promise": proof.promise,
         "holds": proof.holds,
         "compared": proof.compared,
-        "seconds": round(proof.seconds, 3),
+        "seconds": None if proof.seconds is None else round(proof.seconds, 3),
         "scope": proof.scope,
         "violations": list(proof.violations),
     }

@@ -91,12 +91,13 @@ async def prove_within(tx: Transaction, *, progress: Progress = say_nothing) -> 
 async def run(tx: Transaction, claims: Iterable[Claim], *, scope: Scope, progress: Progress) -> list[Proof]:
     """Run each claim's statement and give a proof a promise."""
     found: dict[str, Proof] = {}
+    taken: dict[str, float] = {}
     for claim in claims:
         progress(claim.sentence)
         began = time.perf_counter()
         row = await tx.fetchrow(statement(claim.statement), VIOLATIONS_SHOWN, *claim.arguments)
         assert row is not None
-        seconds = time.perf_counter() - began
+        taken[claim.promise] = taken.get(claim.promise, 0.0) + time.perf_counter() - began
         so_far = found.get(claim.promise, Proof(claim.promise, holds=True, compared=0, scope=scope))
         violations = (*so_far.violations, *row["violations"])[:VIOLATIONS_SHOWN]
         found[claim.promise] = Proof(
@@ -105,7 +106,7 @@ async def run(tx: Transaction, claims: Iterable[Claim], *, scope: Scope, progres
             compared=so_far.compared + row["compared"],
             violations=violations,
             scope=scope,
-            seconds=so_far.seconds + seconds,
+            seconds=taken[claim.promise],
         )
     return list(found.values())
 

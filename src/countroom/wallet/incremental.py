@@ -106,7 +106,7 @@ async def prove_within(tx: Transaction, horizon: Horizon, *, progress: Progress 
     )
     first, *others = await books.run(tx, claims, scope="incremental", progress=progress)
     # What all of them work on is read once; the first bears its time.
-    proofs = [replace(first, seconds=first.seconds + reading), *others]
+    proofs = [replace(first, seconds=(first.seconds or 0.0) + reading), *others]
     return [await _carry_on(tx, proof) for proof in proofs]
 
 
