@@ -14,7 +14,8 @@ from typing import Final, Literal, get_args
 from countroom.postgres import Database
 from countroom.proof import Progress, Proof, keep
 from countroom.settings import Settings
-from countroom.wallet import books, incremental
+from countroom.wallet import incremental
+from countroom.wallet.books import say_nothing
 from countroom.warehouse import reconcile
 
 Part = Literal["books", "warehouse"]
@@ -41,7 +42,7 @@ async def prove(
     parts: Sequence[Part] = PARTS,
     *,
     is_incremental: bool = False,
-    progress: Progress = books.say_nothing,
+    progress: Progress = say_nothing,
 ) -> list[Proof]:
     """Prove the promises of some parts while everything runs; each proof becomes a row of `proofs`.
 
@@ -65,7 +66,7 @@ async def _prove(
     part: Part, settings: Settings, database: Database, *, is_incremental: bool, progress: Progress
 ) -> Sequence[Proof]:
     if part == "books":
-        prover = incremental.prove if is_incremental else books.prove_and_keep
+        prover = incremental.prove if is_incremental else incremental.prove_fully
         return await prover(database, progress=progress)
     progress("P6 PostgreSQL and ClickHouse agree")
     began = time.perf_counter()
@@ -95,7 +96,7 @@ async def prove_books_fully_by_timer(settings: Settings) -> list[Proof]:
     try:
         if not await incremental.has_begun(database) or await _was_proved_fully(database, FULL_EVERY):
             return []
-        return await books.prove_and_keep(database)
+        return await incremental.prove_fully(database)
     finally:
         await database.close()
 

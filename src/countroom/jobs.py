@@ -27,10 +27,12 @@ from countroom.settings import Settings
 
 REFRESH: Final = "* * * * * */5"
 """KPI marts: every five seconds, if something has arrived. The seconds are the last of six fields."""
-PROVE: Final = "* * * * * 0"
-"""What is new in the books, and the warehouse: every minute, each on a timer of its own, because the
-warehouse's proof waits for the pipeline and the books wait for nobody."""
-PROVE_FULLY: Final = "* * * * * 30"
+PROVE_WAREHOUSE: Final = "* * * * * 0"
+"""P6: every minute."""
+PROVE_BOOKS: Final = "* * * * * 0"
+"""What is new in the books: every minute, on a timer of its own, because the warehouse's proof waits for
+the pipeline and the books wait for nobody."""
+PROVE_BOOKS_FULLY: Final = "* * * * * 30"
 """Everything in the books: every minute it is asked whether that is due."""
 RETRY_SECONDS: Final = 2.0
 """The pause before the database is tried again."""
@@ -85,15 +87,15 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
         async def _refresh(_: Schedule) -> None:
             await work.refresh()
 
-        @queue.schedule("prove", PROVE, clean_old=True)
-        async def _prove(_: Schedule) -> None:
+        @queue.schedule("prove-warehouse", PROVE_WAREHOUSE, clean_old=True)
+        async def _prove_warehouse(_: Schedule) -> None:
             await work.prove_warehouse()
 
-        @queue.schedule("prove-books", PROVE, clean_old=True)
+        @queue.schedule("prove-books", PROVE_BOOKS, clean_old=True)
         async def _prove_books(_: Schedule) -> None:
             await work.prove_books()
 
-        @queue.schedule("prove-books-fully", PROVE_FULLY, clean_old=True)
+        @queue.schedule("prove-books-fully", PROVE_BOOKS_FULLY, clean_old=True)
         async def _prove_books_fully(_: Schedule) -> None:
             await work.prove_books_fully()
 

@@ -12,9 +12,10 @@ import pytest
 
 from casino import Casino, Player
 from countroom.proof import Proof, keep
+from countroom.refusal import Refusal
 from countroom.wallet import books, incremental
 from countroom.wallet.batch import post
-from countroom.wallet.commands import Bet, Reverse, WalletRefusal, Win
+from countroom.wallet.commands import Bet, Reverse, Win
 from handwritten import end_withdrawal, everything, withdraw
 
 FALSIFY_A_NEW_ENTRY = """
@@ -38,7 +39,7 @@ async def test_proofs_while_bets_wins_and_reversals_flow_never_see_a_fault(casin
                 return
             key, round_key = f"{own}-{number}", f"{own}-{number // 20}"
             earlier = f"{own}-{chance.randint(number // 2, number)}"  # proved long ago, or of this round
-            with suppress(WalletRefusal):
+            with suppress(Refusal):
                 await player.bet("400.00" if chance.random() < 0.05 else "1.10", key, round_key)
                 if chance.random() < 0.5:
                     await player.win("1.70", f"{key}-win", round_key)
@@ -56,7 +57,7 @@ async def test_proofs_while_bets_wins_and_reversals_flow_never_see_a_fault(casin
     for number in range(25):
         proofs += await incremental.prove(casino.database)
         if number % 5 == 0:
-            proofs += await books.prove_and_keep(casino.database)
+            proofs += await incremental.prove_fully(casino.database)
     stop.set()
     await asyncio.gather(*plays)
 
@@ -138,7 +139,7 @@ async def test_a_fault_in_a_transaction_that_was_open_is_found_when_it_has_commi
         "SET session_replication_role = replica; DELETE FROM transactions WHERE external_id = 'sandbox:late'; "
         "RESET session_replication_role"
     )
-    await books.prove_and_keep(casino.database)
+    await incremental.prove_fully(casino.database)
 
     assert "sandbox:late (bet of 1.00) is success, and its tombstone says unseen" in broken["P4"]
     assert any("sandbox:late (bet of 1.00" in violation for violation in broken["P5"])
@@ -162,7 +163,7 @@ async def test_a_withdrawal_is_followed_from_its_request_to_its_end(casino: Casi
     await casino.database.pool.execute(
         "UPDATE transactions SET status = 'success' WHERE external_id = 'hand:forgotten'"
     )
-    await books.prove_and_keep(casino.database)
+    await incremental.prove_fully(casino.database)
 
     assert broken["P4"] == ("hand:forgotten (withdrawal of 5.00) is failed, and its tombstone says settled",)
     assert (
@@ -179,10 +180,10 @@ async def test_a_violation_stays_until_a_full_proof_holds(casino: Casino) -> Non
     first = _broken(await incremental.prove(casino.database))
     await player.win("3.00", key="w1")
     second = _broken(await incremental.prove(casino.database))
-    full = _broken(await books.prove_and_keep(casino.database))
+    full = _broken(await incremental.prove_fully(casino.database))
     await casino.database.pool.execute(FALSIFY_A_NEW_ENTRY.replace("+ 7", "- 7"))
     assert set(_broken(await incremental.prove(casino.database))) == {"P1", "P5"}
-    repaired = _broken(await books.prove_and_keep(casino.database))
+    repaired = _broken(await incremental.prove_fully(casino.database))
     after = _broken(await incremental.prove(casino.database))
 
     assert set(first) == set(second) == set(full) == {"P1", "P5"}
@@ -201,7 +202,7 @@ async def test_a_full_proof_of_an_earlier_moment_does_not_hide_a_later_violation
 
     assert _broken(await incremental.prove(casino.database))
     await casino.database.pool.execute(FALSIFY_A_NEW_ENTRY.replace("+ 7", "- 7"))
-    assert not _broken(await books.prove_and_keep(casino.database))
+    assert not _broken(await incremental.prove_fully(casino.database))
 
 
 async def test_two_provers_at_once_prove_one_after_the_other(casino: Casino) -> None:
@@ -251,7 +252,7 @@ async def test_of_a_very_busy_player_the_rounds_that_cannot_be_reached_are_left_
     await player.win("2.00", key="w1", round_key="r0")
     found = _broken(await incremental.prove(casino.database))
     await casino.database.pool.execute("UPDATE game_rounds SET bet_amount = 1 WHERE external_id = 'r0'")
-    await books.prove_and_keep(casino.database)
+    await incremental.prove_fully(casino.database)
 
     assert _broken(left_out) == {}
     assert "says 9.00 bet (0.00 of it bonus) and 4.00 won; its transactions say 1.00 (0) and 4.00" in found["P5"][0]

@@ -110,6 +110,15 @@ BEGIN
         USING ERRCODE = 'restrict_violation';
 END $$;
 
+CREATE FUNCTION public.refuse_stale(missing bigint) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF missing <> 0 THEN
+        RAISE EXCEPTION '% purses have moved on since they were read', missing USING ERRCODE = 'CR001';
+    END IF;
+END $$;
+
 CREATE TABLE public.book_horizon (
     is_the_only_row boolean DEFAULT true NOT NULL,
     snapshot pg_snapshot NOT NULL,
@@ -282,7 +291,8 @@ CREATE TABLE public.staff_postings (
     transaction_id uuid NOT NULL,
     staff_id uuid NOT NULL,
     reason text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT staff_postings_reason_given CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
 );
 
 CREATE TABLE public.tombstones (
@@ -361,6 +371,7 @@ CREATE TABLE public.wallet_accounts (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     receivable numeric(18,2) DEFAULT 0 NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
     CONSTRAINT wallet_accounts_never_negative CHECK ((balance >= (0)::numeric)),
     CONSTRAINT wallet_accounts_receivable_not_negative CHECK ((receivable >= (0)::numeric))
 )
@@ -498,11 +509,15 @@ CREATE INDEX transactions_by_player ON public.transactions USING btree (user_id,
 
 CREATE TRIGGER game_rounds_never_deleted BEFORE DELETE OR TRUNCATE ON public.game_rounds FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
+CREATE TRIGGER staff_postings_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.staff_postings FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
 CREATE TRIGGER tombstones_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.tombstones FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER transactions_never_deleted BEFORE DELETE OR TRUNCATE ON public.transactions FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER users_never_deleted BEFORE DELETE OR TRUNCATE ON public.users FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER wallet_accounts_never_deleted BEFORE DELETE OR TRUNCATE ON public.wallet_accounts FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER wallet_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.wallet_entries FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
@@ -524,8 +539,14 @@ ALTER TABLE ONLY public.payments
 ALTER TABLE ONLY public.reports
     ADD CONSTRAINT reports_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
 
+ALTER TABLE ONLY public.staff_postings
+    ADD CONSTRAINT staff_postings_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);
+
+ALTER TABLE ONLY public.staff_postings
+    ADD CONSTRAINT staff_postings_transaction_exists FOREIGN KEY (transaction_id) REFERENCES public.transactions(id);
+
 ALTER TABLE ONLY public.transactions
-    ADD CONSTRAINT transactions_wallet_exists FOREIGN KEY (wallet_account_id) REFERENCES public.wallet_accounts(id);
+    ADD CONSTRAINT transactions_wallet_exists FOREIGN KEY (wallet_account_id) REFERENCES public.wallet_accounts(id) NOT ENFORCED;
 
 ALTER TABLE ONLY public.wallet_accounts
     ADD CONSTRAINT wallet_accounts_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);

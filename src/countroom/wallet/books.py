@@ -4,18 +4,17 @@ Each statement gives what it compared and the first violations, as sentences tha
 shares nothing with the write path but the tables, so that a bug there is not repeated here.
 
 This is the full proof: everything is read, and PostgreSQL does the work within bounded memory.
-`incremental` proves what is new since the last proof, every minute.
+`incremental` proves what is new since the last proof, and keeps the proofs.
 """
 
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
 
 from countroom.postgres import Database, Transaction
-from countroom.proof import Progress, Proof, Scope, keep
+from countroom.proof import Progress, Proof, Scope
 
 VIOLATIONS_SHOWN: Final = 10
 """Of each statement: enough to see a pattern."""
@@ -63,21 +62,6 @@ async def prove(database: Database, *, progress: Progress = say_nothing) -> list
     """Prove P1 to P5 over everything on one snapshot, and leave no trace of it."""
     async with database.transaction(snapshot=True) as tx:
         return await prove_within(tx, progress=progress)
-
-
-async def prove_and_keep(database: Database, *, progress: Progress = say_nothing) -> list[Proof]:
-    """Prove P1 to P5 over everything on one snapshot; each proof becomes a row of `proofs`."""
-    async with database.transaction(snapshot=True, read_only=False) as tx:
-        moment = await moment_before(tx)
-        proofs = await prove_within(tx, progress=progress)
-        await keep(tx, proofs, moment=moment)
-    return proofs
-
-
-async def moment_before(tx: Transaction) -> datetime:
-    """Return a moment that is not after the transaction's snapshot, which this takes."""
-    moment: datetime = await tx.fetchval("SELECT statement_timestamp()")
-    return moment
 
 
 async def prove_within(tx: Transaction, *, progress: Progress = say_nothing) -> list[Proof]:

@@ -10,16 +10,15 @@ How it is known what is new, and that nothing is left out:
   snapshot's, and may commit after it. So the **horizon** is kept: a moment that is earlier than any
   moment written by a transaction which the last snapshot did not show. `_settle` finds it. It takes a
   transaction id M, then waits until every older transaction has ended: the snapshot that is taken then
-  shows all of them. Whoever it does not show has a later id than M; a pass takes its moment after
-  its id (which its row locks assign), so its moment is later than the one at which M was taken, as far
-  as the clocks of two machines agree. When an older transaction does not end, the horizon stays where
-  it was, and more is read again.
+  shows all of them. Whoever it does not show has a later id than M, and took it after M was taken. A
+  pass takes its moment shortly before its id, or after it: the horizon is earlier by `MOMENT_AGE_MAX`.
+  When an older transaction does not end, the horizon stays where it was, and more is read again.
 - Everything is read on one REPEATABLE READ snapshot, and marks, horizon and proofs are written by the
   same transaction. Either all of it counts or nothing.
 
 A violation does not hold the marks back: no minute is read twice. It stays nevertheless, because an
 incremental proof says that the last full proof held and so has everything since: it carries on what
-was found before it, until a full proof holds.
+was found before it, until a full proof holds. That one sets the marks anew: what was put right lies before them.
 
 What it cannot find is an old row that was falsified in place: it does not look at old rows. The full
 proof does, and so do the seals.
@@ -42,8 +41,10 @@ from countroom.wallet.books import VIOLATIONS_SHOWN, Claim, say_nothing, stateme
 SETTLE_SECONDS: Final = 1.0
 """How long transactions that are open may keep a proof from beginning; a pass takes a few hundredths."""
 SETTLE_POLL_SECONDS: Final = 0.005
-CLOCKS_APART: Final = timedelta(seconds=5)
-"""So far apart may the clocks of two machines be: the horizon is earlier by this."""
+MOMENT_AGE_MAX: Final = timedelta(seconds=30)
+"""So old may the moment be that a pass writes, when it begins to write: it has decided meanwhile, which
+takes hundredths of a second, and the clocks of two machines differ. Beyond it, a tombstone or a transaction
+without an entry is left to the full proof; nothing that has an entry depends on it."""
 ROUNDS_BACK: Final = timedelta(hours=1)
 """Touched rounds that were opened longer ago are left to the full proof: their transactions lie among all
 that their player has done since."""
@@ -61,24 +62,69 @@ async def prove(database: Database, *, progress: Progress = say_nothing) -> list
     The first time, when there is no mark yet, it proves everything and sets the marks. A second prover waits for
     the first.
     """
+    if not await has_begun(database):
+        return await _prove_anew(database, progress)
     progress("waiting for transactions that are open")
     settled = await _settle(database)
     async with database.transaction(snapshot=True, read_only=False) as tx:
-        # Taken before the snapshot, which the first statement that reads takes. It goes with the transaction,
-        # whatever becomes of it.
-        await tx.execute("LOCK TABLE book_horizon IN EXCLUSIVE MODE")
+        await _exclude_other_provers(tx)
+        moment = await tx.fetchval("SELECT clock_timestamp()")  # not before the snapshot
         horizon = await read_horizon(tx)
-        if horizon is None:
-            moment = await books.moment_before(tx)
-            proofs = await books.prove_within(tx, progress=progress)
-            if settled is not None:
-                await _begin(tx, settled)
-        else:
-            moment = await tx.fetchval("SELECT clock_timestamp()")  # not before the snapshot
-            proofs = await prove_within(tx, horizon, progress=progress)
-            await _advance(tx, settled)
+        assert horizon is not None
+        proofs = await prove_within(tx, horizon, progress=progress)
+        await _advance(tx, settled)
         await keep(tx, proofs, moment=moment)
     return proofs
+
+
+async def prove_fully(database: Database, *, progress: Progress = say_nothing) -> list[Proof]:
+    """Prove P1 to P5 over everything; each proof becomes a row of `proofs`.
+
+    It disturbs no incremental proof, unless there is none to go on from, or what was broken may now hold: then
+    it sets the marks.
+    """
+    async with database.transaction() as tx:
+        has_to_begin = await read_horizon(tx) is None or await _is_broken(tx)
+    if has_to_begin:
+        return await _prove_anew(database, progress)
+    async with database.transaction(snapshot=True, read_only=False) as tx:
+        moment = await _moment_before(tx)
+        proofs = await books.prove_within(tx, progress=progress)
+        await keep(tx, proofs, moment=moment)
+    return proofs
+
+
+async def _prove_anew(database: Database, progress: Progress) -> list[Proof]:
+    """Prove everything and set the marks; those that are there already stay where something is broken."""
+    progress("waiting for transactions that are open")
+    settled = await _settle(database)
+    async with database.transaction(snapshot=True, read_only=False) as tx:
+        await _exclude_other_provers(tx)
+        moment = await _moment_before(tx)
+        horizon = await read_horizon(tx)
+        proofs = await books.prove_within(tx, progress=progress)
+        read_from = settled or (horizon and horizon[0])
+        if read_from is not None and (horizon is None or all(proof.holds for proof in proofs)):
+            await tx.execute(statement("incremental/begin"))
+            await tx.execute(
+                "INSERT INTO book_horizon (snapshot, read_from) VALUES (pg_current_snapshot(), $1)", read_from
+            )
+        await keep(tx, proofs, moment=moment)
+    return proofs
+
+
+async def _exclude_other_provers(tx: Transaction) -> None:
+    """Wait until no other prover is under way. The lock goes with the transaction, whatever becomes of it.
+
+    LOCK takes no snapshot, so this may come before that; an advisory lock's SELECT would take one.
+    """
+    await tx.execute("LOCK TABLE book_horizon IN EXCLUSIVE MODE")
+
+
+async def _moment_before(tx: Transaction) -> datetime:
+    """Return a moment that is not after the transaction's snapshot, which this takes."""
+    moment: datetime = await tx.fetchval("SELECT statement_timestamp()")
+    return moment
 
 
 async def has_begun(database: Database) -> bool:
@@ -111,8 +157,9 @@ async def prove_within(tx: Transaction, horizon: Horizon, *, progress: Progress 
 
 
 async def _settle(database: Database) -> datetime | None:
-    """Wait until all transactions that are open have ended; return the moment at which this began.
+    """Wait until all transactions that are open have ended.
 
+    Returns the horizon of a snapshot that is taken from now on: what it does not show has a later moment.
     None: one of them stays open.
     """
     async with database.connection() as connection:
@@ -125,7 +172,7 @@ async def _settle(database: Database) -> datetime | None:
                 return None
             await asyncio.sleep(SETTLE_POLL_SECONDS)
         moment: datetime = row["moment"]
-        return moment
+        return moment - MOMENT_AGE_MAX
 
 
 async def read_horizon(tx: Transaction) -> Horizon | None:
@@ -176,12 +223,10 @@ async def _carry_on(tx: Transaction, proof: Proof) -> Proof:
     return replace(proof, holds=False, violations=violations[:VIOLATIONS_SHOWN])
 
 
-async def _begin(tx: Transaction, settled: datetime) -> None:
-    """Set the first marks, after a full proof on the same snapshot."""
-    await tx.execute(statement("incremental/begin"))
-    await tx.execute(
-        "INSERT INTO book_horizon (snapshot, read_from) VALUES (pg_current_snapshot(), $1)", settled - CLOCKS_APART
-    )
+async def _is_broken(tx: Transaction) -> bool:
+    """Whether an incremental proof would carry something on."""
+    nothing = (Proof(promise, holds=True, compared=0) for promise in ("P1", "P2", "P3", "P4", "P5"))
+    return any([not (await _carry_on(tx, proof)).holds for proof in nothing])
 
 
 async def _advance(tx: Transaction, settled: datetime | None) -> None:
@@ -189,6 +234,5 @@ async def _advance(tx: Transaction, settled: datetime | None) -> None:
     await tx.execute(statement("incremental/advance_wallets"))
     await tx.execute(statement("incremental/advance_sessions"))
     await tx.execute(
-        "UPDATE book_horizon SET snapshot = pg_current_snapshot(), read_from = coalesce($1, read_from)",
-        None if settled is None else settled - CLOCKS_APART,
+        "UPDATE book_horizon SET snapshot = pg_current_snapshot(), read_from = coalesce($1, read_from)", settled
     )
