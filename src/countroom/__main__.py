@@ -27,7 +27,7 @@ app.command(bench)
 for _name in ("up", "serve", "pipeline", "work", "migrate", "refresh", "check", "simulate"):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
 staff.command("countroom.commands.staff:reset_password", name="reset-password")
-for _name in ("bet", "wallet"):
+for _name in ("bet", "check", "wallet"):
     bench.command(f"countroom.commands.bench:{_name}", name=_name)
 
 

@@ -5,6 +5,7 @@ noisy, and only the ratio of two things measured side by side says anything.
 """
 
 from countroom.bench.bet import bet
+from countroom.bench.check import check
 from countroom.bench.wallet import wallet
 
-__all__ = ["bet", "wallet"]
+__all__ = ["bet", "check", "wallet"]

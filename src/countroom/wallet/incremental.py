@@ -190,15 +190,19 @@ async def _read_window(tx: Transaction, horizon: Horizon, progress: Progress) ->
     progress("reading what is new")
     await tx.execute(statement("incremental/window"))
     await tx.execute(statement("incremental/read_wallets"))
-    await tx.execute("ANALYZE changed_wallets")
-    # Everything else is found by a key, whatever the planner believes about tables that grow.
-    await tx.execute("SET LOCAL enable_seqscan = off")
+    # How many rows there are is all that a plan has to know.
+    await tx.execute("SET LOCAL default_statistics_target = 1; ANALYZE changed_wallets")
+    # Everything else is found by a key, and what was found is joined as sets, whatever the planner believes
+    # about tables that grow. (A nested loop that LATERAL asks for is one all the same.)
+    await tx.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off")
     await tx.execute(statement("incremental/read_entries"))
     await tx.execute(statement("incremental/read_tombstones"), read_from)
     await tx.execute("ANALYZE new_entries, new_tombstones")
-    await tx.execute(statement("incremental/read_moved_transactions"))
-    await tx.execute(statement("incremental/read_unmoved_transactions"), read_from, least_id)
+    await tx.execute(statement("incremental/read_recent_transactions"), read_from, least_id)
+    await tx.execute(statement("incremental/read_earlier_transactions"))
     await tx.execute("ANALYZE touched_transactions")
+    await tx.execute(statement("incremental/read_rounds"), least_id)
+    await tx.execute("ANALYZE touched_rounds")
     await tx.execute(statement("incremental/read_sessions"))
 
 

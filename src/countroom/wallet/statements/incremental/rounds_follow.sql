@@ -1,24 +1,17 @@
--- P5: the sums of the touched rounds are those of their bets and wins that stand. A round's transactions
--- are found among its player's, from the moment at which it was opened; none is older.
+-- P5: the sums of the touched rounds are those of their player's bets and wins that stand. Those of a round that
+-- has just begun are all among the touched ones; those of an earlier one are found among its player's, from
+-- the moment at which it was opened, before which there is none.
 --
 -- What that may cost is bounded. A round that was opened before $2 is left to the full proof, and of each
 -- player so many of the latest transactions are read as are touched, and $3 more: what a very busy player
 -- did before those is left to the full proof as well. Suspicions are looked at again over all of them.
-WITH touched AS (
-    SELECT DISTINCT game_round_id AS id FROM touched_transactions WHERE game_round_id IS NOT NULL
-), found AS (
-    SELECT touched.id AS wanted, r.*
-      FROM touched
-      LEFT JOIN LATERAL (
-           SELECT id, user_id, opened_at, bet_amount, win_amount, bonus_bet_amount
-             FROM game_rounds WHERE id = touched.id OFFSET 0) r ON true
+WITH earlier AS (
+    SELECT * FROM touched_rounds WHERE NOT is_whole AND opened_at >= $2
 ), players AS (
     -- Five seconds: so far apart may the clocks of two machines be that write for one player.
-    SELECT r.user_id, min(r.opened_at) - interval '5 seconds' AS since, coalesce(touches.count, 0) + $3 AS rows_max
-      FROM found r
-      LEFT JOIN (SELECT user_id, count(*) FROM touched_transactions GROUP BY user_id) touches
-        ON touches.user_id = r.user_id
-     WHERE r.opened_at >= $2
+    SELECT r.user_id, min(r.opened_at) - interval '5 seconds' AS since, touches.count + $3 AS rows_max
+      FROM earlier r
+      JOIN (SELECT user_id, count(*) FROM touched_transactions GROUP BY user_id) touches ON touches.user_id = r.player_id
      GROUP BY r.user_id, touches.count
 ), posted AS MATERIALIZED (
     SELECT p.user_id, t.game_round_id, t.type, t.status, t.amount, t.wallet_type, t.created_at
@@ -43,11 +36,13 @@ WITH touched AS (
      WHERE game_round_id IS NOT NULL
      GROUP BY game_round_id
 ), compared AS (
-    SELECT r.*, coalesce(s.bet, 0) AS bet, coalesce(s.win, 0) AS win, coalesce(s.bonus, 0) AS bonus
-      FROM found r
+    SELECT id, user_id, bet_amount, win_amount, bonus_bet_amount, bet, win, bonus FROM touched_rounds WHERE is_whole
+     UNION ALL
+    SELECT r.id, r.user_id, r.bet_amount, r.win_amount, r.bonus_bet_amount,
+           coalesce(s.bet, 0), coalesce(s.win, 0), coalesce(s.bonus, 0)
+      FROM earlier r
       JOIN reached ON reached.user_id = r.user_id AND r.opened_at > reached.since
       LEFT JOIN sums s ON s.game_round_id = r.id
-     WHERE r.opened_at >= $2
 ), suspects AS (
     SELECT * FROM compared
      WHERE bet_amount <> bet OR win_amount <> win OR bonus_bet_amount <> bonus
@@ -66,6 +61,8 @@ WITH touched AS (
                    id, bet_amount, bonus_bet_amount, win_amount, bet, bonus, win) AS violation
        FROM looked_at WHERE bet_amount <> bet OR win_amount <> win OR bonus_bet_amount <> bonus LIMIT $1)
      UNION ALL
-    (SELECT format('round %s has transactions, and is not there', wanted) FROM found WHERE id IS NULL LIMIT $1)
+    (SELECT format('round %s has bets of %s and wins of %s by player %s, and %s', id, bet, win, player_id,
+                   CASE WHEN user_id IS NULL THEN 'is not there' ELSE format('is that of player %s', user_id) END)
+       FROM touched_rounds WHERE user_id IS DISTINCT FROM player_id LIMIT $1)
 )
 SELECT (SELECT count(*) FROM compared) AS compared, ARRAY(SELECT violation FROM wrong) AS violations

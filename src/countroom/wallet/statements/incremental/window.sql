@@ -15,6 +15,7 @@ CREATE TEMPORARY TABLE changed_wallets (
 
 CREATE TEMPORARY TABLE new_entries (
     wallet_account_id uuid,
+    is_locked         boolean,      -- it is a locked wallet
     sequence          bigint,
     transaction_id    uuid,
     amount            numeric,
@@ -44,7 +45,25 @@ CREATE TEMPORARY TABLE touched_transactions (
     amount            numeric,
     fee               numeric,
     game_round_id     uuid,
-    is_hashed         boolean
+    is_hashed         boolean,
+    created_at        timestamptz
+) ON COMMIT DROP;
+
+CREATE TEMPORARY TABLE touched_rounds (
+    id               uuid,
+    player_id        uuid,          -- of the touched transactions
+    is_whole         boolean,       -- it was opened by one of them, so they are all there are
+    bet              numeric,       -- of those of them that stand
+    win              numeric,
+    bonus            numeric,
+    bet_added        numeric,       -- what they have changed since the marks
+    win_added        numeric,
+    user_id          uuid,          -- of the round; null: there is no such round
+    session_id       uuid,
+    opened_at        timestamptz,
+    bet_amount       numeric,
+    win_amount       numeric,
+    bonus_bet_amount numeric
 ) ON COMMIT DROP;
 
 CREATE TEMPORARY TABLE touched_sessions (
@@ -55,6 +74,6 @@ CREATE TEMPORARY TABLE touched_sessions (
     win_amount      numeric,
     bet_before      numeric,
     win_before      numeric,
-    bet_added       numeric,        -- by the touched transactions
+    bet_added       numeric,        -- by the touched rounds
     win_added       numeric
 ) ON COMMIT DROP;
