@@ -7,6 +7,7 @@ another does not take over after half a minute.
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -28,12 +29,17 @@ from countroom.wallet import seals
 
 REFRESH: Final = "* * * * * */5"
 """KPI marts: every five seconds, if something has arrived. The seconds are the last of six fields."""
-PROVE: Final = "* * * * * 0"
-"""The promises: every minute."""
-SEAL: Final = "* * * * * 30"
-"""The journal's seals: every minute, half a minute away from the proofs."""
+SEAL: Final = "* * * * * 45"
+"""The journal's seals: every minute, away from the proofs."""
 SEAL_SECONDS: Final = 40.0
 """How long one tick may seal: a journal of years is sealed over many, and stopping never waits long."""
+PROVE_WAREHOUSE: Final = "* * * * * 0"
+"""P6: every minute."""
+PROVE_BOOKS: Final = "* * * * * 0"
+"""What is new in the books: every minute, on a timer of its own, because the warehouse's proof waits for
+the pipeline and the books wait for nobody."""
+PROVE_BOOKS_FULLY: Final = "* * * * * 30"
+"""Everything in the books: every minute it is asked whether that is due."""
 RETRY_SECONDS: Final = 2.0
 """The pause before the database is tried again."""
 
@@ -87,9 +93,17 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
         async def _refresh(_: Schedule) -> None:
             await work.refresh()
 
-        @queue.schedule("prove", PROVE, clean_old=True)
-        async def _prove(_: Schedule) -> None:
-            await work.prove()
+        @queue.schedule("prove-warehouse", PROVE_WAREHOUSE, clean_old=True)
+        async def _prove_warehouse(_: Schedule) -> None:
+            await work.prove_warehouse()
+
+        @queue.schedule("prove-books", PROVE_BOOKS, clean_old=True)
+        async def _prove_books(_: Schedule) -> None:
+            await work.prove_books()
+
+        @queue.schedule("prove-books-fully", PROVE_BOOKS_FULLY, clean_old=True)
+        async def _prove_books_fully(_: Schedule) -> None:
+            await work.prove_books_fully()
 
         @queue.schedule("seal", SEAL, clean_old=True)
         async def _seal(_: Schedule) -> None:
@@ -116,8 +130,8 @@ class _Work:
         self._settings = settings
         self._watch = Watch(settings)
         self._refused: str | None = None
-        self._broken: tuple[Proof, ...] = ()
         self._unsealed: str | None = None
+        self._broken: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def close(self) -> None:
         self._watch.close()
@@ -138,15 +152,6 @@ class _Work:
             self._refused = None
             _log.debug("KPIs refreshed", days=[str(day) for day in days])
 
-    async def prove(self) -> None:
-        """Prove the promises over the live stores; the proofs are rows that the back office shows."""
-        proofs = await checks.prove_all(self._settings)
-        broken = tuple(proof for proof in proofs if not proof.holds)
-        if broken != self._broken:
-            for proof in broken:
-                _log.error("a promise does not hold", promise=proof.promise, violations=proof.violations)
-            self._broken = broken
-
     async def seal(self) -> None:
         """Seal what the journal has got since the last seal."""
         assert self._settings.database_url
@@ -164,3 +169,25 @@ class _Work:
         if reason is not None and reason != self._unsealed:
             _log.error("the journal was not sealed; the next tick tries again", reason=reason)
         self._unsealed = reason
+
+    async def prove_warehouse(self) -> None:
+        """Prove P6; the proofs are rows that the back office shows."""
+        self._tell(await checks.prove(self._settings, ["warehouse"]))
+
+    async def prove_books(self) -> None:
+        """Prove P1 to P5 over what is new."""
+        self._tell(await checks.prove_books_by_timer(self._settings))
+
+    async def prove_books_fully(self) -> None:
+        """Prove P1 to P5 over everything, when that is due."""
+        self._tell(await checks.prove_books_fully_by_timer(self._settings))
+
+    def _tell(self, proofs: Sequence[Proof]) -> None:
+        """Log what does not hold, once as long as it stays the same."""
+        for proof in proofs:
+            about = proof.promise, proof.scope
+            if not proof.holds and proof.violations != self._broken.get(about):
+                _log.error(
+                    "a promise does not hold", promise=proof.promise, scope=proof.scope, violations=proof.violations
+                )
+            self._broken[about] = proof.violations

@@ -62,16 +62,18 @@ class Database:
         await self.pool.close()
 
     @asynccontextmanager
-    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, snapshot: bool = False, read_only: bool | None = None) -> AsyncIterator[Transaction]:
         """Run the block in one transaction: committed at its end, rolled back if it raises.
 
-        With ``snapshot`` it is read-only and REPEATABLE READ: every statement sees one moment.
+        With ``snapshot`` it is REPEATABLE READ, every statement sees one moment, and it is read-only
+        unless ``read_only`` is False.
         """
         async with self.pool.acquire() as connection:
             token = _open_transactions.set(_open_transactions.get() + 1)
             try:
                 async with connection.transaction(
-                    isolation="repeatable_read" if snapshot else "read_committed", readonly=snapshot
+                    isolation="repeatable_read" if snapshot else "read_committed",
+                    readonly=snapshot if read_only is None else read_only,
                 ):
                     yield connection
             finally:

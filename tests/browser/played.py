@@ -11,6 +11,7 @@ from countroom.clock import new_id, now
 from countroom.demo import seed
 from countroom.players import staff
 from countroom.postgres import Database
+from countroom.proof import Proof, keep
 from countroom.settings import Settings
 from countroom.warehouse import schema
 
@@ -97,10 +98,17 @@ class Casino:
     async def prove(self, *, broken: str = "") -> None:
         """The rows of one run of `countroom check`."""
         async with self.database.connection() as connection:
-            await connection.executemany(
-                "INSERT INTO proofs (id, promise, holds, compared, violations) VALUES ($1, $2, $3, $4, $5)",
+            await keep(
+                connection,
                 [
-                    (new_id(), code, code != broken, compared, '["wallet 0198f3a2 is off"]' if code == broken else "[]")
+                    Proof(
+                        code,
+                        code != broken,
+                        compared,
+                        ("wallet 0198f3a2 is off",) if code == broken else (),
+                        "full" if code == "P6" else "incremental",
+                        1.2 if code == "P6" else 0.16,
+                    )
                     for code, compared in COMPARED.items()
                 ],
             )

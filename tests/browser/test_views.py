@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from countroom.proof import KeptProof, Scope
 from countroom.web.backoffice import views
 from countroom.web.backoffice.render import STATIC_DIRECTORY
-from countroom.web.backoffice.views import Day, MinuteRow, ProofRow, RoundRow
+from countroom.web.backoffice.views import Day, MinuteRow, RoundRow
 
 MOMENT = datetime(2026, 3, 10, 12, 30, 20, tzinfo=UTC)
 UTC_ZONE = ZoneInfo("UTC")
@@ -79,7 +80,7 @@ def test_money_without_a_rate_is_named_and_never_added() -> None:
 
 
 def test_a_promise_that_was_never_proved_is_not_shown_as_held() -> None:
-    lines = views.promises([ProofRow("P1", True, 7, (), MOMENT - timedelta(seconds=12))], MOMENT)
+    lines = views.promises([KeptProof("P1", True, 7, checked_at=MOMENT - timedelta(seconds=12))], MOMENT)
 
     assert [line.state for line in lines] == ["good"] + ["unknown"] * 5
     assert views.verdict(lines, MOMENT) == ("warning", "1 of 6 promises proved", "12 s ago")
@@ -89,7 +90,7 @@ def test_a_promise_that_was_never_proved_is_not_shown_as_held() -> None:
     ("broken", "sentence"), [(["P6"], "P6 does not hold"), (["P1", "P3"], "P1 and P3 do not hold")]
 )
 def test_the_verdict_names_what_is_broken(broken: list[str], sentence: str) -> None:
-    proofs = [ProofRow(code, code not in broken, 1, ("wallet 1",), MOMENT) for code in views.PROMISES]
+    proofs = [KeptProof(code, code not in broken, 1, ("wallet 1",), checked_at=MOMENT) for code in views.PROMISES]
 
     assert views.verdict(views.promises(proofs, MOMENT), MOMENT)[:2] == ("bad", sentence)
 
@@ -97,11 +98,26 @@ def test_the_verdict_names_what_is_broken(broken: list[str], sentence: str) -> N
 def test_the_verdict_is_as_old_as_its_oldest_proof_and_no_longer_vouches_for_an_old_one() -> None:
     def verdict(oldest: int) -> tuple[str, str, str]:
         ages = dict.fromkeys(views.PROMISES, 0) | {"P4": oldest}
-        proofs = [ProofRow(code, True, 1, (), MOMENT - timedelta(minutes=age)) for code, age in ages.items()]
+        proofs = [KeptProof(code, True, 1, checked_at=MOMENT - timedelta(minutes=age)) for code, age in ages.items()]
         return views.verdict(views.promises(proofs, MOMENT), MOMENT)
 
     assert verdict(4) == ("good", "All 6 promises hold", "4 min ago")
     assert verdict(70) == ("warning", "All 6 promises held when last proved", "1 h ago")
+
+
+@pytest.mark.parametrize(
+    ("scope", "seconds", "how"),
+    [
+        ("incremental", 0.04, "incremental, < 0.1 s"),
+        ("incremental", 0.44, "incremental, 0.4 s"),
+        ("full", 41.3, "full, 41 s"),
+        ("full", None, "full"),
+    ],
+)
+def test_a_proof_says_what_it_covered_and_how_long_it_took(scope: Scope, seconds: float | None, how: str) -> None:
+    proof = KeptProof("P1", True, 1, scope=scope, seconds=seconds, checked_at=MOMENT)
+
+    assert views.promises([proof], MOMENT)[0].how == how
 
 
 def test_a_round_shows_a_shortened_player_and_nothing_else_of_them() -> None:

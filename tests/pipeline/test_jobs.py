@@ -4,9 +4,11 @@ import asyncio
 import os
 import signal
 
+import pytest
 from pipeline_rows import books, running_pipeline, warehouse
 
 from countroom import jobs
+from countroom.postgres import Database
 from countroom.settings import Settings
 
 
@@ -27,3 +29,25 @@ async def test_a_worker_refreshes_what_changed_and_stops_at_once(settings: Setti
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(10):
             await worker
+
+
+async def test_the_books_are_proved_on_their_timer_first_in_full_and_wait_for_no_warehouse(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings.database_url
+    monkeypatch.setattr(jobs, "PROVE_BOOKS", "* * * * * */1")
+    database = await Database.connect(settings.database_url, size_max=1)
+    worker = asyncio.create_task(jobs.run(settings))
+    async with asyncio.timeout(40):
+        while len(proved := await database.fetch("SELECT promise, scope FROM proofs ORDER BY checked_at")) < 15:
+            assert not worker.done()
+            await asyncio.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(40):
+        await worker
+    await database.close()
+
+    of_the_books = [(row["promise"], row["scope"]) for row in proved if row["promise"] != "P6"]
+    promises = ["P1", "P2", "P3", "P4", "P5"]
+    assert sorted(of_the_books[:5]) == [(promise, "full") for promise in promises]
+    assert sorted(of_the_books[5:10]) == [(promise, "incremental") for promise in promises]

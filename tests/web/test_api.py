@@ -20,6 +20,7 @@ from countroom.demo.signatures import sandbox_signature
 from countroom.payments.providers.sandbox import SandboxProvider
 from countroom.players import staff
 from countroom.settings import Settings
+from countroom.wallet import incremental
 from countroom.warehouse import schema as warehouse_schema
 from countroom.web import app as web
 from countroom.web.api import payments as payments_api
@@ -395,21 +396,57 @@ def _add_days(clickhouse_url: str) -> None:
 
 async def test_the_last_proof_of_each_promise_is_shown(api: Api) -> None:
     member = await api.staff()
-    await api.app.state.database.pool.execute(
-        """
-        INSERT INTO proofs (id, promise, holds, compared, violations, checked_at) VALUES
-            (gen_random_uuid(), 'P1', false, 3, '["wallet 7"]', now() - interval '1 minute'),
-            (gen_random_uuid(), 'P1', true, 5, '[]', now()),
-            (gen_random_uuid(), 'P2', false, 9, '["bet 1", "bet 2"]', now())
-        """
-    )
+    await _prove(api)
 
     checks = (await api.call("GET", "/api/v1/checks", token=member)).json()["checks"]
 
-    assert [(c["promise"], c["holds"], c["compared"], c["violations"]) for c in checks] == [
-        ("P1", True, 5, []),
-        ("P2", False, 9, ["bet 1", "bet 2"]),
+    assert [(c["promise"], c["holds"], c["compared"], c["violations"], c["scope"], c["seconds"]) for c in checks] == [
+        ("P1", True, 5, [], "incremental", 0.5),
+        ("P2", False, 9, ["bet 1", "bet 2"], "full", None),
     ]
+
+
+async def test_the_metrics_say_which_promises_hold_whichever_process_is_asked(api: Api) -> None:
+    await _prove(api)
+
+    lines = (await api.call("GET", "/metrics")).text.splitlines()
+
+    assert {line for line in lines if line.startswith(("countroom_promise_holds", "countroom_promise_violations"))} == {
+        'countroom_promise_holds{promise="P1",scope="full"} 0.0',
+        'countroom_promise_holds{promise="P1",scope="incremental"} 1.0',
+        'countroom_promise_holds{promise="P2",scope="full"} 0.0',
+        'countroom_promise_violations{promise="P1"} 0.0',
+        'countroom_promise_violations{promise="P2"} 2.0',
+    }
+    (checked,) = [
+        line for line in lines if line.startswith('countroom_promise_checked_timestamp_seconds{promise="P1"}')
+    ]
+    assert abs(float(checked.split()[-1]) - time.time()) < 60
+    assert any(line.startswith("python_info") for line in lines)
+
+
+async def test_a_violation_turns_its_metric_to_zero(api: Api) -> None:
+    database = api.app.state.database
+    await api.player()
+    await incremental.prove(database)
+    await database.pool.execute("UPDATE wallet_accounts SET balance = 1 WHERE type = 'main'")
+    await incremental.prove(database)
+
+    lines = (await api.call("GET", "/metrics")).text.splitlines()
+
+    assert 'countroom_promise_holds{promise="P1",scope="incremental"} 0.0' in lines
+    assert 'countroom_promise_holds{promise="P3",scope="incremental"} 1.0' in lines
+
+
+async def _prove(api: Api) -> None:
+    await api.app.state.database.pool.execute(
+        """
+        INSERT INTO proofs (id, promise, holds, compared, violations, scope, seconds, checked_at) VALUES
+            (gen_random_uuid(), 'P1', false, 3, '["wallet 7"]', 'full', 3, now() - interval '1 minute'),
+            (gen_random_uuid(), 'P1', true, 5, '[]', 'incremental', 0.5, now()),
+            (gen_random_uuid(), 'P2', false, 9, '["bet 1", "bet 2"]', 'full', NULL, now())
+        """
+    )
 
 
 async def test_the_staffs_cookie_reads_and_no_other_site_can_use_it(api: Api) -> None:

@@ -11,6 +11,6 @@ SELECT wallet_id, user_id, 'EUR', 'main'::wallet_type, 1000000, 1 FROM bench_pla
 SELECT gen_random_uuid(), user_id, 'EUR', type::wallet_type, 0, 0 FROM bench_players, unnest(ARRAY['bonus', 'locked']) AS type;
 INSERT INTO transactions (id, wallet_account_id, external_id, amount, type, status, user_id, wallet_type, currency, request_hash)
 SELECT deposit_id, wallet_id, 'bench:' || n, 1000000, 'deposit', 'success', user_id, 'main', 'EUR', sha256('x') FROM bench_players;
-INSERT INTO wallet_entries (wallet_account_id, sequence, transaction_id, amount, balance_after)
-SELECT wallet_id, 1, deposit_id, 1000000, 1000000 FROM bench_players;
+INSERT INTO wallet_entries (wallet_account_id, sequence, transaction_id, amount, balance_after, created_at)
+SELECT p.wallet_id, 1, t.id, 1000000, 1000000, t.created_at FROM bench_players p JOIN transactions t ON t.id = p.deposit_id;
 INSERT INTO game_sessions (id, user_id, game_id, currency) SELECT session_id, user_id, game_id, 'EUR' FROM bench_players;

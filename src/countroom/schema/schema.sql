@@ -132,6 +132,28 @@ BEGIN
     END IF;
 END $$;
 
+CREATE TABLE public.book_horizon (
+    is_the_only_row boolean DEFAULT true NOT NULL,
+    snapshot pg_snapshot NOT NULL,
+    read_from timestamp with time zone NOT NULL,
+    CONSTRAINT book_horizon_is_one_row CHECK (is_the_only_row)
+);
+
+CREATE TABLE public.book_marks (
+    wallet_account_id uuid NOT NULL,
+    sequence bigint NOT NULL,
+    balance numeric(18,2) NOT NULL,
+    receivable numeric(18,2) NOT NULL
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.book_session_marks (
+    session_id uuid NOT NULL,
+    bet_amount numeric(18,2) NOT NULL,
+    win_amount numeric(18,2) NOT NULL
+)
+WITH (fillfactor='70');
+
 CREATE TABLE public.dead_letters (
     id uuid NOT NULL,
     topic text NOT NULL,
@@ -251,7 +273,10 @@ CREATE TABLE public.proofs (
     holds boolean NOT NULL,
     compared bigint NOT NULL,
     violations jsonb DEFAULT '[]'::jsonb NOT NULL,
-    checked_at timestamp with time zone DEFAULT now() NOT NULL
+    checked_at timestamp with time zone DEFAULT now() NOT NULL,
+    scope text DEFAULT 'full'::text NOT NULL,
+    seconds real,
+    CONSTRAINT proofs_scope_known CHECK ((scope = ANY (ARRAY['full'::text, 'incremental'::text])))
 );
 
 CREATE TABLE public.reports (
@@ -403,6 +428,15 @@ CREATE TABLE public.wallet_entries (
     CONSTRAINT wallet_entries_never_negative CHECK ((balance_after >= (0)::numeric))
 );
 
+ALTER TABLE ONLY public.book_horizon
+    ADD CONSTRAINT book_horizon_pkey PRIMARY KEY (is_the_only_row);
+
+ALTER TABLE ONLY public.book_marks
+    ADD CONSTRAINT book_marks_pkey PRIMARY KEY (wallet_account_id);
+
+ALTER TABLE ONLY public.book_session_marks
+    ADD CONSTRAINT book_session_marks_pkey PRIMARY KEY (session_id);
+
 ALTER TABLE ONLY public.dead_letters
     ADD CONSTRAINT dead_letters_once UNIQUE (topic, "position", body_hash);
 
@@ -507,7 +541,13 @@ CREATE INDEX payment_events_to_review ON public.payment_events USING btree (rece
 
 CREATE INDEX payments_by_player ON public.payments USING btree (user_id, created_at DESC);
 
+CREATE INDEX proofs_broken ON public.proofs USING btree (promise, checked_at DESC) WHERE (NOT holds);
+
 CREATE INDEX proofs_latest ON public.proofs USING btree (promise, checked_at DESC);
+
+CREATE INDEX proofs_latest_of_scope ON public.proofs USING btree (promise, scope, checked_at DESC);
+
+CREATE INDEX tombstones_by_time ON public.tombstones USING brin (created_at) WITH (pages_per_range='32', autosummarize='on');
 
 CREATE UNIQUE INDEX tombstones_one_reversal_a_target ON public.tombstones USING btree (target_external_id) WHERE (outcome <> 'repeated'::text);
 

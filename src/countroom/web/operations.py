@@ -1,15 +1,25 @@
 """What operators' machines ask: is it alive, is it ready, what does it count."""
 
-from typing import Any
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
 
+import asyncpg
 import clickhouse_connect.driver.exceptions as clickhouse_errors
+import structlog
 from litestar import MediaType, Response, get
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from redis.exceptions import RedisError
 
+from countroom.proof import KeptProof, latest, newest_of_each
 from countroom.refusal import Refusal
+
+PROOFS_SECONDS: Final = 3.0
+"""A scrape waits no longer for PostgreSQL."""
+
+_log = structlog.get_logger()
 
 
 @get("/health/live", summary="Whether this process runs", tags=["operations"])
@@ -48,9 +58,49 @@ async def ready(state: State) -> Response[dict[str, Any]]:
 
 
 @get("/metrics", media_type=MediaType.TEXT, include_in_schema=False)
-async def metrics() -> Response[bytes]:
-    """Give this process's Prometheus metrics."""
-    return Response(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+async def metrics(state: State) -> Response[bytes]:
+    """Give Prometheus metrics: this process's own, and the promises', which every process answers alike.
+
+    The promises are read from PostgreSQL. When that is away, theirs are missing, and the rest goes on.
+    """
+    text = generate_latest()
+    try:
+        async with asyncio.timeout(PROOFS_SECONDS):
+            text += generate_latest(_promises(await latest(state.database)))
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError
+        _log.warning("the proofs cannot be read for the metrics", error=type(error).__name__)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _promises(proofs: Sequence[KeptProof]) -> CollectorRegistry:
+    """Return the promises as metrics; see docs/books.md for the alerts that they are for."""
+    registry = CollectorRegistry()
+    holds = Gauge(
+        "countroom_promise_holds",
+        "Whether the last proof found it kept (1) or broken (0).",
+        ["promise", "scope"],
+        registry=registry,
+    )
+    seconds = Gauge(
+        "countroom_promise_proof_seconds", "How long the last proof took.", ["promise", "scope"], registry=registry
+    )
+    checked = Gauge(
+        "countroom_promise_checked_timestamp_seconds", "When it was proved last.", ["promise"], registry=registry
+    )
+    violations = Gauge(
+        "countroom_promise_violations",
+        "Violations that the last proof names, which are the first ones.",
+        ["promise"],
+        registry=registry,
+    )
+    for proof in proofs:
+        holds.labels(proof.promise, proof.scope).set(proof.holds)
+        if proof.seconds is not None:
+            seconds.labels(proof.promise, proof.scope).set(proof.seconds)
+    for proof in newest_of_each(proofs):
+        checked.labels(proof.promise).set(proof.checked_at.timestamp())
+        violations.labels(proof.promise).set(len(proof.violations))
+    return registry
 
 
 route_handlers: list[HTTPRouteHandler] = [live, ready, metrics]

@@ -1,8 +1,9 @@
 """Making seals: the journal up to a moment behind which nothing can come any more.
 
 An entry is dated by the database's clock after its transaction has got its id (it has written the wallet).
-So: take a moment of that clock, less what it may be set back by, and a transaction id; wait until every transaction with an earlier id has ended. Whatever is written from then on has a later id, was
-dated after that id was given, and so lies behind the moment. No lock is taken that a writer could meet.
+So: take a moment of that clock, less what it may be set back by, and a transaction id; wait until every
+transaction with an earlier id has ended. Whatever is written from then on has a later id, was dated after
+that id was given, and so lies behind the moment. No lock is taken that a writer could meet.
 """
 
 import asyncio

@@ -10,8 +10,8 @@ WITH journal AS (
       LEFT JOIN journal j ON j.wallet_account_id = w.id
       LEFT JOIN wallet_entries e ON e.wallet_account_id = w.id AND e.sequence = j.last
 ), wrong AS (
-    SELECT format('wallet %s has %s; its %s entries add up to %s and the last one says %s',
-                  id, balance, entries, total, last_balance) AS violation
+    SELECT format('wallet %s has %s at sequence %s; its %s entries add up to %s and the last one says %s',
+                  id, balance, sequence, entries, total, last_balance) AS violation
       FROM compared
      WHERE balance <> total OR balance <> last_balance OR sequence <> entries
      LIMIT $1

@@ -1,22 +1,23 @@
 -- P1: over all wallets of a currency, what is there is what came in less what went out. A reversed
--- bet or win is in neither; a pending withdrawal is still there, locked.
+-- bet or win is in neither; a withdrawal that has not ended only moves money from main to locked.
 WITH held AS (
     SELECT currency, sum(balance) AS balance FROM wallet_accounts GROUP BY currency
 ), flows AS (
-    SELECT currency,
+    SELECT currency, count(*) AS transactions,
            sum(CASE
-                   WHEN status = 'success' AND type IN ('deposit', 'win', 'bonus', 'adjustment') THEN amount - fee
-                   WHEN status = 'success' AND type IN ('bet', 'withdrawal') THEN -amount - fee
-                   ELSE 0
+                   WHEN status <> 'success' THEN 0
+                   WHEN type IN ('bet', 'withdrawal') THEN -amount - fee
+                   ELSE amount - fee
                END) AS balance
       FROM transactions
      GROUP BY currency
 ), wrong AS (
     SELECT format('in %s the wallets hold %s and the transactions say %s',
-                  held.currency, held.balance, coalesce(flows.balance, 0)) AS violation
+                  currency, coalesce(held.balance, 0), coalesce(flows.balance, 0)) AS violation
       FROM held
-      LEFT JOIN flows USING (currency)
-     WHERE held.balance <> coalesce(flows.balance, 0)
+      FULL JOIN flows USING (currency)
+     WHERE coalesce(held.balance, 0) <> coalesce(flows.balance, 0)
      LIMIT $1
 )
-SELECT (SELECT count(*) FROM transactions) AS compared, ARRAY(SELECT violation FROM wrong) AS violations
+SELECT (SELECT coalesce(sum(transactions), 0)::bigint FROM flows) AS compared,
+       ARRAY(SELECT violation FROM wrong) AS violations

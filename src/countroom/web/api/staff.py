@@ -1,13 +1,11 @@
 """The API of the staff: signing in, the day's figures, and the state of the promises."""
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
-from asyncpg import Record
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from litestar import Response, get, post
 from litestar.di import NamedDependency, Provide
@@ -16,7 +14,7 @@ from litestar.params import JSONBody, QueryParameter
 from countroom import clock
 from countroom.players import staff
 from countroom.players.staff import StaffSession
-from countroom.postgres import Database
+from countroom.proof import KeptProof, Scope, latest, newest_of_each
 from countroom.refusal import Refusal
 from countroom.web.api.answers import PLAYER_SECURITY, problems
 from countroom.web.api.players import Credentials
@@ -90,6 +88,8 @@ class CheckShown(msgspec.Struct):
     holds: bool
     compared: int
     violations: list[str]
+    scope: Scope
+    seconds: float | None
     checked_at: datetime
 
 
@@ -154,8 +154,8 @@ async def daily_kpi(
     dependencies=signed_in,
     tags=["staff"],
     summary="The state of the promises",
-    description="The last proof of each promise: whether it holds, how many things were compared, and the first "
-    "ids at fault.",
+    description="The last proof of each promise: whether it holds, how many things were compared, the first ids at "
+    "fault, whether it was over everything (`full`) or over what was new (`incremental`), and how long it took.",
     security=PLAYER_SECURITY,
     responses=problems(401, 503),
 )
@@ -164,18 +164,7 @@ async def checks(
     member: NamedDependency[StaffSession],  # noqa: ARG001 - asking for it is what signs in
 ) -> ChecksShown:
     """Show the last proofs."""
-    return ChecksShown([_check(row) for row in await _latest_proofs(request.app.state.database)])
-
-
-async def _latest_proofs(database: Database) -> Sequence[Record]:
-    """Read the last proof of each promise; the index proofs_latest gives it."""
-    return await database.fetch(
-        """
-        SELECT DISTINCT ON (promise) promise, holds, compared, violations, checked_at
-          FROM proofs
-         ORDER BY promise, checked_at DESC
-        """
-    )
+    return ChecksShown([_check(proof) for proof in newest_of_each(await latest(request.app.state.database))])
 
 
 def _date(text: str | None, field: str) -> date | None:
@@ -202,9 +191,10 @@ def _day(row: dict[str, Any]) -> KpiDay:
     )
 
 
-def _check(row: Record) -> CheckShown:
-    violations = msgspec.json.decode(row["violations"], type=list[str])
-    return CheckShown(row["promise"], row["holds"], row["compared"], violations, row["checked_at"])
+def _check(proof: KeptProof) -> CheckShown:
+    return CheckShown(
+        proof.promise, proof.holds, proof.compared, list(proof.violations), proof.scope, proof.seconds, proof.checked_at
+    )
 
 
 route_handlers: Final = [sign_in, daily_kpi, checks]

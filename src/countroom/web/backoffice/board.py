@@ -16,6 +16,7 @@ from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from litestar.datastructures import State
 
 from countroom.clock import now
+from countroom.proof import latest, newest_of_each
 from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.warehouse import lag
@@ -152,8 +153,7 @@ async def chart(state: State) -> Values:
 
 
 async def _promise_lines(state: State) -> list[views.PromiseLine]:
-    proofs = await queries.latest_proofs(state.database, list(views.PROMISES))
-    return views.promises(proofs, now())
+    return views.promises(newest_of_each(await latest(state.database)), now())
 
 
 async def _ask(state: State, question: Callable[[AsyncClient], Awaitable[Answer]]) -> Answer | None:

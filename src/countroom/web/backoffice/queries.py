@@ -5,36 +5,8 @@ from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
-import msgspec
-
 from countroom.postgres import Database
-from countroom.web.backoffice.views import ProofRow, RoundRow
-
-
-async def latest_proofs(database: Database, promises: Sequence[str]) -> list[ProofRow]:
-    """Return the newest proof of each promise that has one."""
-    rows = await database.fetch(
-        """
-        SELECT newest.promise, newest.holds, newest.compared, newest.violations, newest.checked_at
-          FROM unnest($1::text[]) AS wanted (promise)
-         CROSS JOIN LATERAL (SELECT promise, holds, compared, violations, checked_at
-                               FROM proofs
-                              WHERE promise = wanted.promise
-                              ORDER BY checked_at DESC
-                              LIMIT 1) AS newest
-        """,
-        promises,
-    )
-    return [
-        ProofRow(
-            promise=row["promise"],
-            holds=row["holds"],
-            compared=row["compared"],
-            violations=msgspec.json.decode(row["violations"], type=list[str]),
-            checked_at=row["checked_at"],
-        )
-        for row in rows
-    ]
+from countroom.web.backoffice.views import RoundRow
 
 
 async def last_rounds(database: Database, count: int) -> list[RoundRow]:

@@ -9,6 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from countroom.money import format_amount
+from countroom.proof import KeptProof
 
 MINUTES_SHOWN: Final = 30
 """How far back the live chart reaches."""
@@ -17,7 +18,7 @@ LAG_SECONDS_CALM: Final = 5.0
 LAG_SECONDS_LATE: Final = 30.0
 """From here the lag is shown as a fault."""
 PROOF_OLD: Final = timedelta(minutes=5)
-"""Proofs are made every minute; the page no longer vouches for one that is older than this."""
+"""The books and the warehouse are proved every minute; the page no longer vouches for one that is older than this."""
 SECONDS_WITH_TENTHS: Final = 100
 """Longer lags are shown in whole seconds."""
 CENT: Final = Decimal("0.01")
@@ -83,17 +84,6 @@ class Minutes:
 
 
 @dataclass(frozen=True, slots=True)
-class ProofRow:
-    """The latest row of `proofs` for one promise."""
-
-    promise: str
-    holds: bool
-    compared: int
-    violations: Sequence[str]
-    checked_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class PromiseLine:
     """One promise, and what its last proof said."""
 
@@ -104,6 +94,8 @@ class PromiseLine:
     verdict: str
     compared: str
     checked: str
+    how: str
+    """Over everything or over what was new, and how long that took."""
     proved_at: datetime | None
     violations: tuple[str, ...]
 
@@ -167,6 +159,13 @@ def bytes_text(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return how long something took: ``0.4 s``, ``41 s``."""
+    if seconds < 0.1:  # noqa: PLR2004 - one digit
+        return "< 0.1 s"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - two digits are enough
 
 
 def ago(then: datetime, moment: datetime) -> str:
@@ -298,16 +297,16 @@ def minutes(
     )
 
 
-def promises(proofs: Iterable[ProofRow], moment: datetime) -> list[PromiseLine]:
+def promises(proofs: Iterable[KeptProof], moment: datetime) -> list[PromiseLine]:
     """Give every promise a line, proved or not: one that was never proved is not shown as held."""
     latest = {proof.promise: proof for proof in proofs}
     return [_promise(code, latest.get(code), moment) for code in PROMISES]
 
 
-def _promise(code: str, proof: ProofRow | None, moment: datetime) -> PromiseLine:
+def _promise(code: str, proof: KeptProof | None, moment: datetime) -> PromiseLine:
     title, meaning = PROMISES[code]
     if proof is None:
-        return PromiseLine(code, title, meaning, "unknown", "not proved yet", "0", "never", None, ())
+        return PromiseLine(code, title, meaning, "unknown", "not proved yet", "0", "never", "", None, ())
     return PromiseLine(
         code=code,
         title=title,
@@ -316,6 +315,7 @@ def _promise(code: str, proof: ProofRow | None, moment: datetime) -> PromiseLine
         verdict="holds" if proof.holds else "broken",
         compared=whole(proof.compared),
         checked=ago(proof.checked_at, moment),
+        how=proof.scope if proof.seconds is None else f"{proof.scope}, {seconds_text(proof.seconds)}",
         proved_at=proof.checked_at,
         violations=tuple(proof.violations[:3]),
     )

@@ -1,0 +1,257 @@
+"""What proving the books costs: bets with and without it in one run, and everything over a long history."""
+
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from importlib.resources import files
+from itertools import count
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from countroom.bench.yardstick import PLAYERS, PROVIDER, filled_stores
+from countroom.postgres import Database
+from countroom.proof import Proof
+from countroom.wallet import books, incremental
+from countroom.wallet.batch import LANES, Batcher, collect_rarely
+from countroom.wallet.commands import Bet, Command, Play
+
+ROUNDS_A_CHUNK: Final = 250_000
+PROOF_AFTER_SECONDS: Final = 2.0
+"""So long bets flow before a round's one proof begins."""
+SAMPLE_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What a round of bets gave."""
+
+    per_second: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """What a proof took."""
+
+    seconds: float
+    compared: int
+    holds: bool
+
+
+@dataclass(slots=True)
+class Found:
+    """Everything that was measured."""
+
+    entries: int
+    whole: Proved
+    """A full proof while nobody bets,"""
+    memory_mb: float
+    """the private memory of its server process,"""
+    spilled_mb: float
+    """and what it put on disk."""
+    rounds: list[tuple[Played, Played, Proved]] = field(default_factory=list)
+    """Without a proof, with one, and that proof."""
+    during: tuple[Played, Proved] | None = None
+    """Bets while a full proof runs, and that proof."""
+
+
+def check(*, entries: int, seconds: float, rounds: int, callers: int, console: Console) -> int:
+    """Measure, print the tables and the JSON line; return the exit code."""
+    with (
+        tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder,
+        filled_stores(Path(folder), {}) as settings,
+        # A process of its own, as `countroom work` is.
+        ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as prover,
+    ):
+        url = settings.database_url
+        assert url
+        asyncio.run(_write_history(url, entries, console))
+        console.print(f"proving {entries:,} entries in full, while nobody bets", style="dim")
+        found = Found(entries, *asyncio.run(_prove_everything(url)))
+        for number in range(rounds):
+            console.print(f"round {number + 1} of {rounds}: bets, bets and a proof, {seconds:g} s each", style="dim")
+            # In turn first and last: the tables grow meanwhile.
+            without = None if number % 2 else _play_without(url, seconds, callers, prover)
+            with_it = uvloop.run(_play_and_prove(url, seconds, callers, prover))
+            found.rounds.append((without or _play_without(url, seconds, callers, prover), *with_it))
+        console.print("bets for as long as a full proof takes", style="dim")
+        found.during = uvloop.run(_play_and_prove(url, None, callers, prover))
+    return _report(found, console)
+
+
+def _report(found: Found, console: Console) -> int:
+    table = Table(title="Bets in process, without and with the books being proved", box=None, pad_edge=False)
+    for title in ("round", "without/s", "with/s", "ratio", "p99 ms", "with", "proof s", "compared"):
+        table.add_column(title, justify="right")
+    for number, (without, with_it, proved) in enumerate(found.rounds, 1):
+        table.add_row(
+            str(number), f"{without.per_second:,.0f}", f"{with_it.per_second:,.0f}",
+            f"{with_it.per_second / without.per_second:.3f}", f"{without.p99_ms:.1f}", f"{with_it.p99_ms:.1f}",
+            f"{proved.seconds:.2f}", f"{proved.compared:,}",
+        )  # fmt: skip
+    console.print(table)
+    assert found.during is not None
+    played, full = found.during
+    usual = statistics.median(without.per_second for without, _, _ in found.rounds)
+    figures = {
+        "ratio": round(statistics.median(w.per_second / n.per_second for n, w, _ in found.rounds), 3),
+        "incremental_s": round(statistics.median(proved.seconds for _, _, proved in found.rounds), 2),
+        "incremental_compared": round(statistics.median(proved.compared for _, _, proved in found.rounds)),
+        "without_per_s": round(usual),
+        "without_p99_ms": round(statistics.median(n.p99_ms for n, _, _ in found.rounds), 1),
+        "with_p99_ms": round(statistics.median(w.p99_ms for _, w, _ in found.rounds), 1),
+        "entries": found.entries,
+        "full_s": round(found.whole.seconds, 1),
+        "full_compared": found.whole.compared,
+        "full_memory_mb": round(found.memory_mb),
+        "full_spilled_mb": round(found.spilled_mb),
+        "full_s_while_betting": round(full.seconds, 1),
+        "full_ratio": round(played.per_second / usual, 3),
+        "holds": found.whole.holds and full.holds and all(proved.holds for _, _, proved in found.rounds),
+    }
+    console.print(
+        f"Everything, {found.entries:,} entries: {found.whole.seconds:.0f} s, {found.memory_mb:.0f} MB of memory, "
+        f"{found.spilled_mb:,.0f} MB on disk. While bets flow: {full.seconds:.0f} s, p99 {played.p99_ms:.0f} ms, "
+        f"{played.per_second:,.0f} bets/s."
+    )
+    print(json.dumps(figures))  # noqa: T201 - the line that programs read
+    return 0 if figures["holds"] else 1
+
+
+async def _write_history(url: str, entries: int, console: Console) -> None:
+    connection = await asyncpg.connect(url)
+    sql = files("countroom.bench").joinpath("check_history.sql").read_text("utf-8").replace("{players}", str(PLAYERS))
+    turns = max(1, entries // 2 // PLAYERS)
+    for first in range(0, turns * PLAYERS, ROUNDS_A_CHUNK):
+        last = min(first + ROUNDS_A_CHUNK, turns * PLAYERS) - 1
+        console.print(f"writing a history: {2 * first:,} of {2 * turns * PLAYERS:,} entries", style="dim")
+        await connection.execute(sql.replace("{first}", str(first)).replace("{last}", str(last)))
+    await connection.execute(
+        f"UPDATE wallet_accounts SET sequence = 1 + 2 * {turns}, balance = 1000000 - 0.5 * {turns} WHERE type = 'main'"
+    )
+    await connection.execute(f"UPDATE game_sessions SET bet_amount = {turns}, win_amount = 0.5 * {turns}")
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("CHECKPOINT")
+    await connection.close()
+
+
+async def _prove_everything(url: str) -> tuple[Proved, float, float]:
+    """Return what a full proof took, the memory of its server process and what it put on disk, in MB."""
+    database = await Database.connect(url, size_max=1)
+    async with database.transaction(snapshot=True) as tx:
+        with _memory_of(await tx.fetchval("SELECT pg_backend_pid()")) as peak:
+            began = time.perf_counter()
+            proofs = await books.prove_within(tx)
+            proved = _proved(time.perf_counter() - began, proofs)
+    await database.close()
+    await asyncio.sleep(1.5)  # so long the server may keep its statistics to itself
+    connection = await asyncpg.connect(url)
+    spilled = await connection.fetchval("SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()")
+    await connection.close()
+    return proved, peak[0], spilled / 1e6
+
+
+@contextmanager
+def _memory_of(pid: int) -> Iterator[list[float]]:
+    """Watch the private memory of a process; what is given holds the peak, in MB."""
+    peak = [0.0]
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(SAMPLE_SECONDS):
+            for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
+                if line.startswith("RssAnon:"):
+                    peak[0] = max(peak[0], int(line.split()[1]) / 1000)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _play_without(url: str, seconds: float, callers: int, prover: ProcessPoolExecutor) -> Played:
+    """Bet; what was bet before has been proved, so that the next proof reads one round's bets."""
+    prover.submit(_prove, url, is_full=False).result()
+    return uvloop.run(_play(url, callers, asyncio.sleep(seconds)))
+
+
+async def _play_and_prove(
+    url: str, seconds: float | None, callers: int, prover: ProcessPoolExecutor
+) -> tuple[Played, Proved]:
+    """Bet while one proof runs, over the bets of the round before: one a round, as in production one an interval.
+
+    Without ``seconds`` it is a full proof, and the bets end with it.
+    """
+
+    async def prove() -> Proved:
+        await asyncio.sleep(PROOF_AFTER_SECONDS)
+        work = partial(_prove, url, is_full=seconds is None)
+        return await asyncio.get_running_loop().run_in_executor(prover, work)
+
+    proving = asyncio.create_task(prove())
+    played = await _play(url, callers, asyncio.wait([proving]) if seconds is None else asyncio.sleep(seconds))
+    return played, await proving
+
+
+async def _play(url: str, callers: int, end: Awaitable[object]) -> Played:
+    """Bet until ``end``."""
+    database = await Database.connect(url, size_max=LANES, point_reads_only=True)
+    players = await database.fetch("SELECT user_id, session_id, game_id FROM bench_players ORDER BY n")
+    chance = random.Random(1)  # noqa: S311 - which wallet is bet from is no secret
+    milliseconds: list[float] = []
+    run, numbers = uuid.uuid4().hex[:12], count()
+    ended = asyncio.ensure_future(end)
+
+    async def call(batcher: Batcher) -> None:
+        while not ended.done():
+            began = time.perf_counter()
+            player = chance.choice(players)
+            key = f"{run}-{next(numbers)}"
+            play = Play(player["game_id"], key, player["session_id"])
+            await batcher.submit(Command(PROVIDER, player["user_id"], "EUR", (Bet(key, Decimal("0.10")),), play))
+            milliseconds.append((time.perf_counter() - began) * 1e3)
+
+    collect_rarely()
+    started = time.perf_counter()
+    async with Batcher(database) as batcher:
+        await asyncio.gather(*(call(batcher) for _ in range(callers)))
+    seconds = time.perf_counter() - started
+    await database.close()
+    milliseconds.sort()
+    return Played(len(milliseconds) / seconds, milliseconds[int(len(milliseconds) * 0.99)])
+
+
+def _prove(url: str, *, is_full: bool) -> Proved:
+    async def prove() -> Proved:
+        database = await Database.connect(url, size_max=2)
+        began = time.perf_counter()
+        proofs = await (incremental.prove_fully if is_full else incremental.prove)(database)
+        seconds = time.perf_counter() - began
+        await database.close()
+        return _proved(seconds, proofs)
+
+    return asyncio.run(prove())
+
+
+def _proved(seconds: float, proofs: Sequence[Proof]) -> Proved:
+    return Proved(seconds, sum(proof.compared for proof in proofs), all(proof.holds for proof in proofs))
