@@ -12,10 +12,11 @@ import pytest
 
 from casino import Casino, Player
 from countroom import clock
-from countroom.schema.enumerations import TransactionType
+from countroom.schema.enumerations import TransactionStatus, TransactionType
 from countroom.wallet import history
 from countroom.wallet.commands import UnknownPlayer
 from countroom.wallet.history import Filters, Line, Order, Page, Place, Selection
+from countroom.wallet.state import ZERO
 
 CENT = Decimal("0.01")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -141,11 +142,12 @@ async def test_a_page_and_its_neighbours_hold_each_line_once_with_any_filter_ord
     moments = sorted({line.created_at for line in everything})
     assert len(everything) > 80
 
+    statuses: list[tuple[TransactionStatus, ...] | None] = [None, ("cancelled",), ("success", "pending")]
     for _ in range(60):
         since, until = sorted(chance.sample(moments, 2))
         filters = Filters(
             types=chance.choice([None, ("bet",), ("win", "deposit"), get_args(TransactionType)]),
-            statuses=chance.choice([None, ("cancelled",), ("success", "pending")]),
+            statuses=chance.choice(statuses),
             since=chance.choice([None, since]),
             until=chance.choice([None, until]),
             game=chance.choice([None, "lucky-sevens"]),
@@ -241,7 +243,7 @@ async def test_before_a_wallet_was_opened_it_holds_nothing_and_did_not_exist(cas
     now = await history.balances_at(casino.database, player.id, clock.now())
 
     assert [(past.account.type, past.balance, past.existed) for past in before] == [
-        ("main", 0, False), ("bonus", 0, False), ("locked", 0, False),
+        ("main", ZERO, False), ("bonus", ZERO, False), ("locked", ZERO, False),
     ]  # fmt: skip
     assert [(past.account.type, str(past.balance), past.existed) for past in now] == [
         ("main", "5.00", True), ("bonus", "0.00", True), ("locked", "0.00", True),
