@@ -110,6 +110,7 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
                 settings=settings,
                 database=database,
                 redis=redis,
+                balances=cache,
                 warehouse=warehouse,
                 catalog=catalog,
                 callbacks=Callbacks(catalog, Wallet(database, batcher)),
