@@ -56,6 +56,12 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     server.stop()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads that wait for Redis, however busy the machine is: what the test is about is not the time."""
+    monkeypatch.setattr(balances, "READ_SECONDS", 10.0)
+
+
 @asynccontextmanager
 async def _cache(url: str) -> AsyncIterator[BalanceCache]:
     async with redis_tap.connect(url) as client, BalanceCache(client) as cache:
@@ -130,6 +136,7 @@ async def test_what_waits_again_is_never_older_than_what_came_meanwhile(valkey: 
         assert _kept(valkey.url, wallet_id) == "11:11.00"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_key_that_holds_no_balance_stands_in_nobodys_way(casino: Casino, redis_url: str) -> None:
     text, other_type, well = (clock.new_id() for _ in range(3))
     with closing(redis_client.Redis.from_url(redis_url)) as client:
@@ -181,6 +188,7 @@ async def test_a_process_that_ends_writes_what_still_waits(redis_url: str) -> No
     assert {_kept(redis_url, wallet_id) for wallet_id in wallets} == {"3:3.00"}
 
 
+@pytest.mark.usefixtures("patient")
 async def test_balances_are_read_from_redis_once_it_has_them(casino: Casino, redis_url: str, database_url: str) -> None:
     player = await casino.player(main="5.00")
     nobody_answers = await Database.connect(database_url)
@@ -193,6 +201,7 @@ async def test_balances_are_read_from_redis_once_it_has_them(casino: Casino, red
         assert await _shown(cache, player, nobody_answers) == {"main": "5.00", "bonus": "0.00", "locked": "0.00"}
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_process_sees_its_own_bets_before_redis_does(casino: Casino, valkey: Valkey) -> None:
     player = await casino.player(main="5.00")
     assert valkey.process is not None
@@ -206,6 +215,7 @@ async def test_a_process_sees_its_own_bets_before_redis_does(casino: Casino, val
             assert (await _shown(cache, player))["main"] == str(await player.balance())
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_redis_that_was_emptied_is_filled_again(casino: Casino, redis_url: str) -> None:
     player = await casino.player(main="5.00")
     wallet_id = await _main_wallet(player)
