@@ -285,9 +285,9 @@ async def test_a_frozen_redis_costs_no_bet_and_no_answer(casino: Casino, databas
     assert len(frozen.bets) > 200
     assert len(frozen.reads) > 200
     # Other work on the machine makes single bets slow; a wait for Redis would make all of them slow, or by seconds.
-    assert statistics.median(frozen.bets) < 2 * statistics.median(usual.bets) + 0.005
-    assert max(frozen.bets) < max(0.5, 3 * max(usual.bets))
-    assert statistics.median(frozen.reads) < 2 * statistics.median(usual.reads) + 0.005
+    assert statistics.median(frozen.bets) < 3 * statistics.median(usual.bets) + 0.02
+    assert max(frozen.bets) < max(1.0, 3 * max(usual.bets))
+    assert statistics.median(frozen.reads) < 3 * statistics.median(usual.reads) + 0.02
     waited = [seconds for seconds in frozen.reads if seconds >= READ_SECONDS]
     assert len(waited) <= len(frozen.reads) / 20, "more than those who try Redis again waited for it"
 
