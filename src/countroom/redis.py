@@ -15,8 +15,9 @@ SESSION_SECONDS: Final = 12 * 3600
 """`session:{id}`: JSON of who is signed in; id = hex SHA-256 of the bearer token."""
 OTP_SECONDS: Final = 600
 """`otp:{userId}`: hash of a one-time code and tries left (ASVS 6.5: at most ten minutes)."""
-BALANCE_SECONDS: Final = 300
-"""`wallet:balance:{walletId}`: `<sequence>:<balance>`; an older sequence never overwrites a newer one."""
+BALANCE_SECONDS: Final = 60
+"""`wallet:balance:{walletId}`: `<sequence>:<balance>`; an older sequence never overwrites a newer one. The time
+bounds how long a balance may be behind whose process died before it could write the new one."""
 
 
 def session_key(session_id: str) -> str:

@@ -19,6 +19,7 @@ from countroom.demo.psp_store import Store
 from countroom.demo.signatures import sandbox_signature
 from countroom.payments.providers.sandbox import SandboxProvider
 from countroom.players import staff
+from countroom.redis import balance_key
 from countroom.settings import Settings
 from countroom.wallet import incremental
 from countroom.warehouse import schema as warehouse_schema
@@ -193,6 +194,24 @@ async def test_a_player_registers_pays_in_and_sees_the_money(api: Api) -> None:
     assert transaction["amount"] == "12.50"
     assert transaction["external_id"] == f"sandbox:{payment['id']}"
     assert (transaction["type"], transaction["status"], transaction["wallet_type"]) == ("deposit", "success", "main")
+
+
+async def test_a_deposit_is_shown_at_once_though_an_older_balance_was_cached(api: Api) -> None:
+    token = await api.player()
+    wish = {"amount": "12.50", "currency": "EUR", "method": "sandbox"}
+    intent = (await api.call("POST", "/api/v1/deposits", token=token, body=wish)).json()["payment_intent_id"]
+    wallet = (await api.call("GET", "/api/v1/wallets", token=token)).json()["wallets"][0]
+    async with asyncio.timeout(10):
+        while await api.app.state.redis.get(balance_key(wallet["id"])) != "0:0.00":  # noqa: ASYNC110 - written behind us
+            await asyncio.sleep(0.01)
+
+    event = {
+        "event_id": "evt_1", "type": "payment.succeeded", "intent_id": intent, "amount": "12.50", "currency": "EUR",
+    }  # fmt: skip
+    assert (await api.webhook(msgspec.json.encode(event))).json()["outcome"] == "credited"
+
+    wallet = (await api.call("GET", "/api/v1/wallets", token=token)).json()["wallets"][0]
+    assert (wallet["type"], wallet["balance"]) == ("main", "12.50")
 
 
 async def test_transactions_come_in_pages(api: Api) -> None:

@@ -1,6 +1,6 @@
 """What a payment may be, and what an event may do to it. Decides on its arguments alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
 from uuid import UUID
@@ -51,6 +51,8 @@ class Verdict:
 
     outcome: Outcome
     reason: str | None = None
+    credited: UUID | None = field(default=None, compare=False)
+    """The player whose wallet it changed."""
 
 
 def check_deposit(money: Money) -> None:

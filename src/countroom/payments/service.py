@@ -155,7 +155,7 @@ async def _credit(tx: Transaction, payment: Payment, *, clock: Clock) -> Verdict
     except Refusal as refusal:
         return Verdict("review", refusal.code)
     await queries.set_status(tx, payment_id=payment.id, status="success", now=clock())
-    return Verdict("credited")
+    return Verdict("credited", credited=payment.user_id)
 
 
 async def _note_wish(database: Database, *, payment_id: UUID, user_id: UUID, money: Money, clock: Clock) -> Payment:

@@ -20,7 +20,7 @@ from countroom.wallet.balances import BalanceCache
 from countroom.wallet.batch import LANES, STATEMENT_SECONDS
 from countroom.wallet.service import Batcher
 from countroom.web import backoffice, operations, problems
-from countroom.web.api import games, payments, players, staff
+from countroom.web.api import games, payments, players, staff, statements
 from countroom.web.callbacks import PREFIX, Callbacks, Wallet
 from countroom.web.warehouse import Warehouse
 
@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> Litestar:
             *payments.route_handlers,
             *games.route_handlers,
             *staff.route_handlers,
+            *statements.route_handlers,
             *backoffice.route_handlers,
         ],
         lifespan=[_lifespan(settings)],
@@ -109,6 +110,7 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
                 settings=settings,
                 database=database,
                 redis=redis,
+                balances=cache,
                 warehouse=warehouse,
                 catalog=catalog,
                 callbacks=Callbacks(catalog, Wallet(database, batcher)),

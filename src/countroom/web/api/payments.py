@@ -113,6 +113,8 @@ async def sandbox_webhook(request: AnyRequest) -> WebhookTaken:
         signature=request.headers.get(HEADER),
         body=body,
     )
+    if verdict.credited is not None:
+        await state.balances.refresh(state.database, verdict.credited)
     return WebhookTaken(verdict.outcome)
 
 

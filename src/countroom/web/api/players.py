@@ -12,7 +12,7 @@ from litestar.params import JSONBody, QueryParameter
 from countroom.money import format_amount
 from countroom.players import service
 from countroom.players.service import SignedIn
-from countroom.wallet.service import TransactionRow, transactions_of, wallets_of
+from countroom.wallet.service import TransactionRow, transactions_of
 from countroom.web.api.answers import PLAYER_SECURITY, problems
 from countroom.web.sessions import AnyRequest, NotSignedIn, bearer_token, client_address, signed_in_player
 
@@ -196,13 +196,14 @@ async def confirm_email(request: AnyRequest, player: NamedDependency[SignedIn], 
     dependencies=signed_in,
     tags=["money"],
     summary="The player's wallets",
-    description="Each with its balance as a decimal string.",
+    description="Each with its balance as a decimal string, which may be some milliseconds old.",
     security=PLAYER_SECURITY,
     responses=problems(401, 503),
 )
 async def wallets(request: AnyRequest, player: NamedDependency[SignedIn]) -> WalletsShown:
     """Show the wallets."""
-    found = await wallets_of(request.app.state.database, player.player_id)
+    state = request.app.state
+    found = await state.balances.of_player(state.database, player.player_id)
     return WalletsShown([WalletShown(w.id, w.currency, w.type, format_amount(w.balance, w.currency)) for w in found])
 
 

@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 from countroom.players import sessions, staff
 from countroom.players.staff import StaffSession
 from countroom.refusal import Refusal
-from countroom.web.backoffice import board
+from countroom.web.backoffice import board, player
 from countroom.web.backoffice.render import PAGE_HEADERS, STATIC_DIRECTORY, STATIC_PATH, asset, page
 from countroom.web.problems import STATUS
 from countroom.web.sessions import (
@@ -117,6 +117,8 @@ def show_refusal(request: AnyRequest, refusal: Refusal) -> Response[Any]:
     status = STATUS[refusal.kind]
     if request.url.path.startswith(("/backoffice/fragments/", "/backoffice/chart.json")):
         return Response(refusal.sentence, status_code=status, media_type="text/plain", headers=PAGE_HEADERS)
+    if refusal.kind == "unauthenticated" and request.headers.get("hx-request"):
+        return Response(refusal.sentence, status_code=status, media_type="text/plain", headers={"HX-Redirect": DOOR})
     if refusal.kind == "unauthenticated":
         return Redirect(DOOR, status_code=303)
     return page("sign_in.html", status=status, email="", problem=refusal.sentence)
@@ -136,6 +138,7 @@ route_handlers: list[ControllerRouterHandler] = [
                 route_handlers=[dashboard, fragment, chart],
                 dependencies={"member": Provide(signed_in_staff)},
             ),
+            player.router,
         ],
         exception_handlers={Refusal: show_refusal},
         include_in_schema=False,

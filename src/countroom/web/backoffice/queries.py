@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from countroom.postgres import Database
+from countroom.web.backoffice.player_views import PlayerRow
 from countroom.web.backoffice.views import RoundRow
 
 
@@ -52,3 +53,28 @@ async def refused_days(database: Database, since: date) -> list[str]:
     """Return why days from that one on have no KPI row, a sentence each."""
     rows = await database.fetch("SELECT sentence FROM kpi_refusals WHERE day >= $1 ORDER BY day", since)
     return [row["sentence"] for row in rows]
+
+
+async def player(database: Database, user_id: UUID) -> PlayerRow | None:
+    """Return who a player is."""
+    row = await database.fetchrow(
+        """
+        SELECT id, email, username, country, status, kyc_status, created_at, email_confirmed_at
+          FROM users
+         WHERE id = $1
+        """,
+        user_id,
+    )
+    return PlayerRow(**row) if row else None
+
+
+async def player_by_email(database: Database, email: str) -> UUID | None:
+    """Return the player who has this address, in lower case."""
+    row = await database.fetchrow("SELECT id FROM users WHERE email = $1", email)
+    return row["id"] if row else None
+
+
+async def games(database: Database, count: int) -> list[tuple[str, str]]:
+    """Return slugs and titles of games, by title."""
+    rows = await database.fetch("SELECT slug, title FROM games ORDER BY title LIMIT $1", count)
+    return [(row["slug"], row["title"]) for row in rows]

@@ -120,6 +120,7 @@ class RoundLine:
 
     id: str
     time: str
+    player_id: UUID
     player: str
     game: str
     currency: str
@@ -344,6 +345,7 @@ def rounds(rows: Iterable[RoundRow], zone: ZoneInfo) -> list[RoundLine]:
         RoundLine(
             id=str(row.id),
             time=row.opened_at.astimezone(zone).strftime("%H:%M:%S"),
+            player_id=row.user_id,
             player=short_player(row.user_id),
             game=row.game,
             currency=row.currency,

@@ -1,0 +1,3 @@
+from serving import served
+
+__all__ = ["served"]
