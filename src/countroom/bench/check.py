@@ -51,6 +51,8 @@ class Proved:
     """What a proof took."""
 
     seconds: float
+    cpu_seconds: float
+    """Of its server process: what others do on this machine does not lengthen it as much."""
     compared: int
     holds: bool
 
@@ -91,48 +93,61 @@ def check(*, entries: int, seconds: float, rounds: int, callers: int, console: C
             without = None if number % 2 else _play_without(url, seconds, callers, prover)
             with_it = uvloop.run(_play_and_prove(url, seconds, callers, prover))
             found.rounds.append((without or _play_without(url, seconds, callers, prover), *with_it))
-        console.print("bets for as long as a full proof takes", style="dim")
-        found.during = uvloop.run(_play_and_prove(url, None, callers, prover))
+        if rounds:
+            console.print("bets for as long as a full proof takes", style="dim")
+            found.during = uvloop.run(_play_and_prove(url, None, callers, prover))
     return _report(found, console)
 
 
 def _report(found: Found, console: Console) -> int:
+    whole = found.whole
+    figures: dict[str, float] = {
+        "entries": found.entries,
+        "full_s": round(whole.seconds, 1),
+        "full_cpu_s": round(whole.cpu_seconds, 1),
+        "full_compared": whole.compared,
+        "full_memory_mb": round(found.memory_mb),
+        "full_spilled_mb": round(found.spilled_mb),
+        "holds": whole.holds,
+    }
+    console.print(
+        f"Everything, {found.entries:,} entries: {whole.seconds:.0f} s, {whole.cpu_seconds:.0f} s of a core, "
+        f"{found.memory_mb:.0f} MB of memory, {found.spilled_mb:,.0f} MB on disk."
+    )
+    if found.during is not None:
+        figures |= _with_bets(found, *found.during, console)
+    print(json.dumps(figures))  # noqa: T201 - the line that programs read
+    return 0 if figures["holds"] else 1
+
+
+def _with_bets(found: Found, played: Played, full: Proved, console: Console) -> dict[str, float]:
     table = Table(title="Bets in process, without and with the books being proved", box=None, pad_edge=False)
-    for title in ("round", "without/s", "with/s", "ratio", "p99 ms", "with", "proof s", "compared"):
+    for title in ("round", "without/s", "with/s", "ratio", "p99 ms", "with", "proof s", "core s", "compared"):
         table.add_column(title, justify="right")
     for number, (without, with_it, proved) in enumerate(found.rounds, 1):
         table.add_row(
             str(number), f"{without.per_second:,.0f}", f"{with_it.per_second:,.0f}",
             f"{with_it.per_second / without.per_second:.3f}", f"{without.p99_ms:.1f}", f"{with_it.p99_ms:.1f}",
-            f"{proved.seconds:.2f}", f"{proved.compared:,}",
+            f"{proved.seconds:.2f}", f"{proved.cpu_seconds:.2f}", f"{proved.compared:,}",
         )  # fmt: skip
     console.print(table)
-    assert found.during is not None
-    played, full = found.during
     usual = statistics.median(without.per_second for without, _, _ in found.rounds)
-    figures = {
+    console.print(
+        f"Bets while everything is proved, {full.seconds:.0f} s: {played.per_second:,.0f} a second, "
+        f"p99 {played.p99_ms:.0f} ms."
+    )
+    return {
         "ratio": round(statistics.median(w.per_second / n.per_second for n, w, _ in found.rounds), 3),
         "incremental_s": round(statistics.median(proved.seconds for _, _, proved in found.rounds), 2),
+        "incremental_cpu_s": round(statistics.median(proved.cpu_seconds for _, _, proved in found.rounds), 2),
         "incremental_compared": round(statistics.median(proved.compared for _, _, proved in found.rounds)),
         "without_per_s": round(usual),
         "without_p99_ms": round(statistics.median(n.p99_ms for n, _, _ in found.rounds), 1),
         "with_p99_ms": round(statistics.median(w.p99_ms for _, w, _ in found.rounds), 1),
-        "entries": found.entries,
-        "full_s": round(found.whole.seconds, 1),
-        "full_compared": found.whole.compared,
-        "full_memory_mb": round(found.memory_mb),
-        "full_spilled_mb": round(found.spilled_mb),
         "full_s_while_betting": round(full.seconds, 1),
         "full_ratio": round(played.per_second / usual, 3),
         "holds": found.whole.holds and full.holds and all(proved.holds for _, _, proved in found.rounds),
     }
-    console.print(
-        f"Everything, {found.entries:,} entries: {found.whole.seconds:.0f} s, {found.memory_mb:.0f} MB of memory, "
-        f"{found.spilled_mb:,.0f} MB on disk. While bets flow: {full.seconds:.0f} s, p99 {played.p99_ms:.0f} ms, "
-        f"{played.per_second:,.0f} bets/s."
-    )
-    print(json.dumps(figures))  # noqa: T201 - the line that programs read
-    return 0 if figures["holds"] else 1
 
 
 async def _write_history(url: str, entries: int, console: Console) -> None:
@@ -156,10 +171,11 @@ async def _prove_everything(url: str) -> tuple[Proved, float, float]:
     """Return what a full proof took, the memory of its server process and what it put on disk, in MB."""
     database = await Database.connect(url, size_max=1)
     async with database.transaction(snapshot=True) as tx:
-        with _memory_of(await tx.fetchval("SELECT pg_backend_pid()")) as peak:
-            began = time.perf_counter()
+        pid = await tx.fetchval("SELECT pg_backend_pid()")
+        with _memory_of(pid) as peak:
+            began, cpu_began = time.perf_counter(), _cpu_seconds(pid)
             proofs = await books.prove_within(tx)
-            proved = _proved(time.perf_counter() - began, proofs)
+            proved = _proved(time.perf_counter() - began, _cpu_seconds(pid) - cpu_began, proofs)
     await database.close()
     await asyncio.sleep(1.5)  # so long the server may keep its statistics to itself
     connection = await asyncpg.connect(url)
@@ -243,15 +259,22 @@ async def _play(url: str, callers: int, end: Awaitable[object]) -> Played:
 
 def _prove(url: str, *, is_full: bool) -> Proved:
     async def prove() -> Proved:
-        database = await Database.connect(url, size_max=2)
-        began = time.perf_counter()
+        database = await Database.connect(url, size_max=1)
+        async with database.connection() as connection:
+            pid = await connection.fetchval("SELECT pg_backend_pid()")
+        began, cpu_began = time.perf_counter(), _cpu_seconds(pid)
         proofs = await (incremental.prove_fully if is_full else incremental.prove)(database)
-        seconds = time.perf_counter() - began
+        proved = _proved(time.perf_counter() - began, _cpu_seconds(pid) - cpu_began, proofs)
         await database.close()
-        return _proved(seconds, proofs)
+        return proved
 
     return asyncio.run(prove())
 
 
-def _proved(seconds: float, proofs: Sequence[Proof]) -> Proved:
-    return Proved(seconds, sum(proof.compared for proof in proofs), all(proof.holds for proof in proofs))
+def _cpu_seconds(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text("ascii").split()[0]) / 1e9
+
+
+def _proved(seconds: float, cpu_seconds: float, proofs: Sequence[Proof]) -> Proved:
+    compared = sum(proof.compared for proof in proofs)
+    return Proved(seconds, cpu_seconds, compared, all(proof.holds for proof in proofs))

@@ -41,7 +41,7 @@ from countroom.wallet.books import VIOLATIONS_SHOWN, Claim, say_nothing, stateme
 SETTLE_SECONDS: Final = 1.0
 """How long transactions that are open may keep a proof from beginning; a pass takes a few hundredths."""
 SETTLE_POLL_SECONDS: Final = 0.005
-MOMENT_AGE_MAX: Final = timedelta(seconds=30)
+MOMENT_AGE_MAX: Final = timedelta(seconds=10)
 """So old may the moment be that a pass writes, when it begins to write: it has decided meanwhile, which
 takes hundredths of a second, and the clocks of two machines differ. Beyond it, a tombstone or a transaction
 without an entry is left to the full proof; nothing that has an entry depends on it."""
@@ -51,6 +51,9 @@ that their player has done since."""
 PLAYER_ROWS_MAX: Final = 2_000
 """So many older transactions of a player are read, beyond those that are new, to find those of touched rounds."""
 WORK_MEMORY: Final = "32MB"
+"""What one sort or hash may hold; beyond it PostgreSQL goes to disk."""
+WINDOW_MEMORY: Final = "64MB"
+"""What of the window stays in memory: a hundred thousand bets, beyond which PostgreSQL goes to disk."""
 
 Horizon = tuple[datetime, UUID]
 """The moment from which on is read, and the least UUIDv7 of it."""
@@ -134,7 +137,7 @@ async def has_begun(database: Database) -> bool:
 
 async def prove_within(tx: Transaction, horizon: Horizon, *, progress: Progress = say_nothing) -> list[Proof]:
     """Prove P1 to P5 over what is new, as a transaction sees it; the marks stay."""
-    await tx.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
+    await tx.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'; SET LOCAL temp_buffers = '{WINDOW_MEMORY}'")
     began = time.perf_counter()
     await _read_window(tx, horizon, progress)
     reading = time.perf_counter() - began

@@ -87,6 +87,12 @@ def _promises(proofs: Sequence[KeptProof]) -> CollectorRegistry:
     checked = Gauge(
         "countroom_promise_checked_timestamp_seconds", "When it was proved last.", ["promise"], registry=registry
     )
+    checked_fully = Gauge(
+        "countroom_promise_checked_fully_timestamp_seconds",
+        "When it was proved over everything last.",
+        ["promise"],
+        registry=registry,
+    )
     violations = Gauge(
         "countroom_promise_violations",
         "Violations that the last proof names, which are the first ones.",
@@ -97,6 +103,8 @@ def _promises(proofs: Sequence[KeptProof]) -> CollectorRegistry:
         holds.labels(proof.promise, proof.scope).set(proof.holds)
         if proof.seconds is not None:
             seconds.labels(proof.promise, proof.scope).set(proof.seconds)
+        if proof.scope == "full":
+            checked_fully.labels(proof.promise).set(proof.checked_at.timestamp())
     for proof in newest_of_each(proofs):
         checked.labels(proof.promise).set(proof.checked_at.timestamp())
         violations.labels(proof.promise).set(len(proof.violations))

@@ -1,11 +1,10 @@
 -- P2: a new key carries the hash of its content, and is not a reversal's key as well. That it stands
 -- once among its own kind is the unique index's word; a full proof counts.
-WITH keys AS (
-    SELECT external_id, is_hashed FROM touched_transactions WHERE is_new AND external_id IS NOT NULL
+WITH wrong AS (
+    (SELECT format('key %s has no hash of its content', external_id) AS violation
+       FROM touched_transactions WHERE is_new AND NOT is_hashed LIMIT $1)
      UNION ALL
-    SELECT external_id, is_hashed FROM new_tombstones
-), wrong AS (
-    (SELECT format('key %s has no hash of its content', external_id) AS violation FROM keys WHERE NOT is_hashed LIMIT $1)
+    (SELECT format('key %s has no hash of its content', external_id) FROM new_tombstones WHERE NOT is_hashed LIMIT $1)
      UNION ALL
     (SELECT format('key %s is that of a %s of %s and of a reversal', t.external_id, t.type, t.amount)
        FROM touched_transactions t
@@ -16,4 +15,5 @@ WITH keys AS (
        FROM new_tombstones s
       CROSS JOIN LATERAL (SELECT type, amount FROM transactions t WHERE t.external_id = s.external_id OFFSET 0) t LIMIT $1)
 )
-SELECT (SELECT count(*) FROM keys) AS compared, ARRAY(SELECT violation FROM wrong) AS violations
+SELECT (SELECT count(*) FROM touched_transactions WHERE is_new) + (SELECT count(*) FROM new_tombstones) AS compared,
+       ARRAY(SELECT violation FROM wrong) AS violations

@@ -2,7 +2,7 @@
 INSERT INTO touched_transactions
 SELECT m.transaction_id, coalesce(m.first_at = t.created_at, false), m.total, m.locked, t.external_id, t.user_id,
        t.wallet_account_id, t.wallet_type, t.currency, t.type, t.status, t.amount, t.fee, t.game_round_id,
-       length(t.request_hash) = 32, t.created_at
+       length(t.request_hash) = 32, false, t.created_at
   FROM (SELECT transaction_id, min(created_at) AS first_at, sum(amount) AS total,
                coalesce(sum(amount) FILTER (WHERE is_locked), 0) AS locked
           FROM new_entries e

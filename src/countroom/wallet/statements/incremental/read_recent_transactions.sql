@@ -13,17 +13,22 @@ WITH last AS (
       FROM new_entries
      GROUP BY transaction_id
 ), recent AS (
-    SELECT *, xmin::text::bigint AS written_by FROM transactions WHERE id >= $2 AND created_at >= $1 OFFSET 0
+    SELECT id, external_id, user_id, wallet_account_id, wallet_type, currency, type, status, amount, fee, game_round_id,
+           length(request_hash) = 32 AS is_hashed, created_at, xmin AS written_by
+      FROM transactions
+     WHERE id >= $2 AND created_at >= $1
+    OFFSET 0
 )
 INSERT INTO touched_transactions
 SELECT t.id, m.first_at IS NULL OR m.first_at = t.created_at, coalesce(m.total, 0), coalesce(m.locked, 0),
        t.external_id, t.user_id, t.wallet_account_id, t.wallet_type, t.currency, t.type, t.status, t.amount, t.fee,
-       t.game_round_id, length(t.request_hash) = 32, t.created_at
+       t.game_round_id, t.is_hashed,
+       c.id IS NOT NULL AND c.user_id = t.user_id AND c.currency = t.currency AND c.type = t.wallet_type, t.created_at
   FROM recent t
   LEFT JOIN moved m ON m.transaction_id = t.id
- WHERE CASE
-           WHEN m.transaction_id IS NOT NULL THEN true
-           ELSE (SELECT NOT pg_visible_in_snapshot(
-                            (newest - ((newest - t.written_by) & 4294967295))::text::xid8, snapshot)
-                   FROM last)
-       END
+  LEFT JOIN changed_wallets c ON c.id = t.wallet_account_id
+ WHERE m.transaction_id IS NOT NULL
+    OR (age(t.written_by) <= (SELECT age(pg_snapshot_xmin(snapshot)::xid) FROM last)  -- the others, at less cost
+        AND (SELECT NOT pg_visible_in_snapshot(
+                        (newest - ((newest - t.written_by::text::bigint) & 4294967295))::text::xid8, snapshot)
+               FROM last))

@@ -45,10 +45,11 @@ WITH compared AS (
                         ELSE format('its transaction %s lies in another wallet', t.external_id) END)
        FROM new_entries e
        JOIN touched_transactions t ON t.id = e.transaction_id
-       JOIN changed_wallets c ON c.id = e.wallet_account_id
       WHERE t.external_id IS NULL
          OR (e.wallet_account_id <> t.wallet_account_id
-             AND NOT (t.type = 'withdrawal' AND c.type = 'locked' AND c.user_id = t.user_id AND c.currency = t.currency))
+             AND NOT (t.type = 'withdrawal' AND e.is_locked
+                      AND (SELECT c.user_id = t.user_id AND c.currency = t.currency
+                             FROM changed_wallets c WHERE c.id = e.wallet_account_id)))
       LIMIT $1)
 )
 SELECT (SELECT count(*) FROM touched_transactions) AS compared, ARRAY(SELECT violation FROM wrong) AS violations

@@ -46,6 +46,7 @@ CREATE TEMPORARY TABLE touched_transactions (
     fee               numeric,
     game_round_id     uuid,
     is_hashed         boolean,
+    is_placed         boolean,      -- its wallet is a changed one, of which it says the truth
     created_at        timestamptz
 ) ON COMMIT DROP;
 
