@@ -5,7 +5,7 @@ SHELL := bash
 .NOTPARALLEL:
 BIN := .venv/bin
 
-.PHONY: help up test lint torture requirements schema clean
+.PHONY: help up test lint torture mutants requirements schema clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ lint: ## Linters, types and import contracts alone
 torture: ## Kill every process at random for minutes, and prove the books after each time
 	@requirements/install test
 	@KILLS=$(or $(KILLS),40) $(BIN)/python -m pytest -p tests.no_skips tests/torture -o log_cli=true -o log_cli_level=INFO $(ARGS)
+
+mutants: ## Plant deliberate faults in the wallet, and show what finds each of them
+	@requirements/install test
+	@$(BIN)/python tests/mutants
 
 requirements: ## Resolve the requirement files anew (UPGRADE=1 takes newer versions)
 	@requirements/install test

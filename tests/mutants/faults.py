@@ -1,0 +1,143 @@
+"""Deliberate faults of the wallet, each a replacement of one piece of its code, and what must find it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+WRITE_PATH: Final = "tests/wallet/test_write_path.py"
+BETS: Final = "tests/wallet/test_bets_and_wins.py"
+
+
+class MovedOnError(Exception):
+    """The code is no longer what the fault was written for: write the fault anew."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A piece of the wallet's code, what takes its place, and the tests that must notice.
+
+    The tests' fixture proves the books at their end (`countroom check` runs the same proof), so that
+    a fault is found by a test, by the proof, or by both.
+    """
+
+    what: str
+    file: str
+    """Of src/countroom."""
+    code: str
+    fault: str
+    tests: tuple[str, ...]
+    is_seen_in_the_books: bool
+
+    def planted(self, source: str) -> str:
+        """Return the file's text with the fault in it.
+
+        Raises:
+            MovedOnError: the piece of code is not there, or more than once.
+        """
+        if source.count(self.code) != 1:
+            raise MovedOnError(f"{self.file} has {source.count(self.code)} times, not once: {self.code}")
+        return source.replace(self.code, self.fault)
+
+
+FAULTS: Final = (
+    Fault(
+        "a line of the journal is skipped",
+        "wallet/rules.py",
+        "writes.entries += draft.entries",
+        "writes.entries += draft.entries[:-1]",
+        (f"{WRITE_PATH}::test_a_bet_may_be_paid_from_a_win_of_the_same_command",),
+        is_seen_in_the_books=True,
+    ),
+    Fault(
+        "a credit is doubled in the balance and not in the journal",
+        "wallet/draft.py",
+        "wallet.balance = after",
+        "wallet.balance = after + max(amount, ZERO)",
+        (f"{WRITE_PATH}::test_stakes_take_main_first_and_wins_come_back_as_the_bets_were_split",),
+        is_seen_in_the_books=True,
+    ),
+    Fault(
+        "a win is credited twice, in the journal as well",
+        "wallet/play.py",
+        "draft.credit(wallet_type, part, row.id, operation)",
+        "_ = [draft.credit(wallet_type, part, row.id, operation) for _ in range(2)]",
+        (f"{WRITE_PATH}::test_stakes_take_main_first_and_wins_come_back_as_the_bets_were_split",),
+        is_seen_in_the_books=True,
+    ),
+    Fault(
+        "a tombstone is dropped",
+        "wallet/rules.py",
+        "writes.tombstones.append(stone)",
+        "assert stone",
+        (f"{WRITE_PATH}::test_p4_two_reversals_with_other_ids_give_back_once",
+         f"{WRITE_PATH}::test_p4_a_reversal_before_its_bet_is_a_tombstone_for_ever"),
+        is_seen_in_the_books=True,
+    ),
+    Fault(
+        "a win is split the wrong way round",
+        "wallet/play.py",
+        "main = (amount * (bet - bonus_bet) / bet)",
+        "main = (amount * bonus_bet / bet)",
+        ("tests/wallet/test_rules.py::test_a_win_is_split_to_the_last_unit",
+         f"{WRITE_PATH}::test_stakes_take_main_first_and_wins_come_back_as_the_bets_were_split"),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "an older balance is written over a newer one in Redis",
+        "wallet/balances.py",
+        "<= tonumber(ARGV[2 * i - 1])",
+        "<= 1e300",
+        ("tests/wallet/test_late_balances.py::test_an_older_balance_never_overwrites_a_newer_one",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "the content of a repeated command is not compared",
+        "wallet/rules.py",
+        "rows[0].request_hash != same",
+        "same == b''",
+        (f"{WRITE_PATH}::test_p2_other_content_under_a_used_key_is_refused",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a bet's money is given back to the main wallet whatever it came from",
+        "wallet/play.py",
+        "draft.credit(row.wallet_type, row.amount, row.id, operation)",
+        'draft.credit("main", row.amount, row.id, operation)',
+        (f"{BETS}::test_a_reversal_gives_back_the_exact_split_and_takes_the_bet_out_of_its_round",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "what a player owes is not repaid",
+        "wallet/draft.py",
+        "if wallet.receivable:",
+        "if wallet.receivable and amount < 0:",
+        (f"{BETS}::test_more_than_is_owed_leaves_the_rest",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a withdrawal may end twice",
+        "wallet/cashier.py",
+        'row.status != "pending" or first_end(target_id, draft, facts) is not None',
+        'row.status == "" or first_end(target_id, draft, facts) is row',
+        ("tests/wallet/test_bad_input.py::test_a_withdrawal_ends_once_and_by_its_own_player",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a game session's wins are not added up",
+        "wallet/play.py",
+        "sums.win += amount",
+        "sums.win += ZERO",
+        (f"{WRITE_PATH}::test_a_bet_may_be_paid_from_a_win_of_the_same_command",),
+        is_seen_in_the_books=True,
+    ),
+    Fault(
+        "a pass writes although somebody has written since it read",
+        "wallet/queries.py",
+        " AND w.version = new.version",
+        "",
+        ("tests/wallet/test_batcher.py::test_what_was_read_too_early_is_read_again_and_answered_the_same",),
+        is_seen_in_the_books=False,
+    ),
+)  # fmt: skip
+"""The issue's five first."""
