@@ -211,7 +211,7 @@ class Ledger:
             return play.reverse(draft, operation, self.facts)
         if isinstance(operation, Conclude):
             return cashier.conclude(draft, operation, self.facts)
-        if f"{draft.command.source}:{operation.key}" in self.facts.dead:
+        if play.first_end(f"{draft.command.source}:{operation.key}", draft, self.facts) is not None:
             raise RolledBack
         if isinstance(operation, Bet):
             return play.bet(draft, operation, round_)

@@ -1,0 +1,19 @@
+"""Corners that random histories have found; each was wrong once."""
+
+from decimal import Decimal
+
+import pytest
+
+from casino import Casino
+from countroom.wallet.commands import Bet, Reverse
+from countroom.wallet.refusals import RolledBack
+
+
+async def test_p4_a_bet_reversed_earlier_in_its_own_command_moves_nothing(casino: Casino) -> None:
+    player = await casino.player(main="10.00")
+
+    with pytest.raises(RolledBack):
+        await player.apply(Reverse("x1", "b1"), Bet("b1", Decimal(3)))
+
+    assert await player.balance() == Decimal("10.00")
+    assert (await player.bet("3.00", key="b1")).balance == Decimal("7.00"), "a refused command has left nothing"
