@@ -6,7 +6,7 @@ import pytest
 
 from casino import Casino
 from countroom.wallet.commands import Bet, Reverse
-from countroom.wallet.refusals import RolledBack
+from countroom.wallet.refusals import NotReversible, RolledBack
 
 
 async def test_p4_a_bet_reversed_earlier_in_its_own_command_moves_nothing(casino: Casino) -> None:
@@ -17,3 +17,12 @@ async def test_p4_a_bet_reversed_earlier_in_its_own_command_moves_nothing(casino
 
     assert await player.balance() == Decimal("10.00")
     assert (await player.bet("3.00", key="b1")).balance == Decimal("7.00"), "a refused command has left nothing"
+
+
+async def test_p4_nobody_reverses_another_players_bet_that_is_reversed_already(casino: Casino) -> None:
+    victim, thief = await casino.player(main="10.00"), await casino.player()
+    await victim.bet("3.00", key="b1")
+    await victim.reverse("b1", key="x1")
+
+    with pytest.raises(NotReversible):
+        await thief.reverse("b1", key="x2", round_key="other")

@@ -193,11 +193,12 @@ def reverse(draft: Draft, operation: Reverse, facts: Facts) -> Posted:
     target_id = f"{draft.command.source}:{operation.target}"
     first = first_end(target_id, draft, facts)
     rows = facts.rows.get(target_id) or draft.rows_of(target_id)
-    if rows and (rows[0].user_id, rows[0].currency) != (draft.command.user_id, draft.command.currency):
+    if rows and (
+        rows[0].type not in {"bet", "win"}
+        or (rows[0].user_id, rows[0].currency) != (draft.command.user_id, draft.command.currency)
+    ):
         raise NotReversible
     if first is not None:
-        if first.outcome not in {"reversed", "unseen"}:
-            raise NotReversible  # a withdrawal that has ended
         # The caller gets the first reversal's id: for him, this one has happened.
         draft.bury(operation, target_id, outcome="repeated", id=first.id)
     elif rows:
@@ -229,8 +230,6 @@ def posted_reversal(key: str, stone: Tombstone, draft: Draft, facts: Facts) -> P
 
 def _undo(draft: Draft, operation: Reverse, rows: list[Row], target_id: str, facts: Facts) -> None:
     kind = rows[0].type
-    if kind not in {"bet", "win"}:
-        raise NotReversible
     stone = draft.bury(operation, target_id, outcome="reversed")
     whole = bonus = ZERO
     for row in rows:
