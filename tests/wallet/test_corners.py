@@ -26,3 +26,15 @@ async def test_p4_nobody_reverses_another_players_bet_that_is_reversed_already(c
 
     with pytest.raises(NotReversible):
         await thief.reverse("b1", key="x2", round_key="other")
+
+
+async def test_p2_a_reversal_repeated_after_its_round_was_opened_names_the_round_of_the_first_answer(
+    casino: Casino,
+) -> None:
+    player = await casino.player(main="10.00")
+    unseen = await player.reverse("never", key="x1")
+    await player.bet("3.00", key="b1")
+    undone = await player.reverse("b1", key="x2", round_key="another")
+
+    assert (await player.reverse("never", key="x1")).round_id is unseen.round_id is None
+    assert (await player.reverse("b1", key="x2", round_key="a third")).round_id == undone.round_id is not None

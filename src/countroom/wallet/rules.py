@@ -136,7 +136,8 @@ class Ledger:
         balance = draft.spendable
         if draft.moved:
             self._commit(draft, balance)
-        return Answer(tuple(draft.posted), balance, round_.id if round_ is not None else None, repeated=False)
+        round_id = self._answered_round(draft, round_.id if round_ is not None else None)
+        return Answer(tuple(draft.posted), balance, round_id, repeated=False)
 
     # What a command finds ----------------------------------------------------------------
 
@@ -152,20 +153,32 @@ class Ledger:
         """Give the first answer again: every operation has been done before (P2)."""
         command = draft.command
         posted: list[Posted] = []
-        balance, round_id = ZERO, None
+        balance, round_id = ZERO, None  # the round of the first bet or win
         for operation, before in zip(command.operations, known, strict=True):
             assert before is not None
             posted.append(self._posted_before(operation, before, draft))
             if isinstance(before, Tombstone):
                 balance = before.answer_balance
             else:
-                round_id = before[0].game_round_id
+                round_id = round_id or before[0].game_round_id
                 assert before[0].answer_balance is not None
                 balance = before[0].answer_balance
-        if round_id is None and command.play is not None:
-            round_ = self.facts.rounds.get((command.play.game_id, command.play.round_key))
-            round_id = round_.id if round_ is not None else None
-        return Answer(tuple(posted), balance, round_id, repeated=True)
+        return Answer(tuple(posted), balance, self._answered_round(draft, round_id), repeated=True)
+
+    def _answered_round(self, draft: Draft, played: UUID | None) -> UUID | None:
+        """Return the round of the first bet, win or undone bet or win: every repeat finds the same one.
+
+        Not the round that a reversal names: it may be opened between a reversal and its repeat.
+        """
+        command = draft.command
+        for operation in command.operations:
+            if isinstance(operation, (Bet, Win)):
+                return played
+            if isinstance(operation, Reverse):
+                rows = self.facts.rows.get(f"{command.source}:{operation.target}")
+                if rows and rows[0].game_round_id is not None:
+                    return rows[0].game_round_id
+        return None if command.operations else played
 
     def _known(self, operation: Operation, draft: Draft) -> list[Row] | Tombstone | None:
         """Return what a key has done before, also earlier in the same command.
