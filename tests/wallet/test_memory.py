@@ -32,6 +32,28 @@ async def test_what_another_process_has_posted_counts(casino: Casino, database_u
     assert (await player.bet("2.00", key="b3", round_key="r3")).balance == Decimal("1.00")
 
 
+async def test_nobody_is_refused_for_what_is_no_longer_true(casino: Casino) -> None:
+    player = await casino.player(main="10.00")
+    await player.bet("10.00", key="b1")
+    await deposit(casino, player.id, "3.00")
+    assert (await player.bet("2.00", key="b2", round_key="r2")).balance == Decimal("1.00")  # there was nothing before
+
+    async with casino.database.connection() as connection:
+        await connection.execute("UPDATE users SET status = 'blocked' WHERE id = $1", player.id)
+    with pytest.raises(PlayerBlocked):
+        await player.bet("1.00", key="b3", round_key="r3")
+    async with casino.database.connection() as connection:
+        await connection.execute("UPDATE users SET status = 'active' WHERE id = $1", player.id)
+    assert (await player.bet("1.00", key="b3", round_key="r3")).balance == Decimal("0.00")
+
+
+async def test_an_answer_that_moves_nothing_shows_the_balance_of_now(casino: Casino) -> None:
+    player = await casino.player(main="10.00")
+    await player.apply(Bet("b1", Decimal(1)), close=True)
+    await deposit(casino, player.id, "3.00")
+    assert (await player.apply(close=True)).balance == Decimal("12.00")
+
+
 async def test_a_reversal_in_another_process_before_its_bet_holds(casino: Casino, database_url: str) -> None:
     player = await casino.player(main="10.00")
     await player.bet("1.00", key="b1")

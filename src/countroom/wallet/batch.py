@@ -43,7 +43,7 @@ from countroom.wallet.commands import Answer, Command, Conclude, Reverse
 from countroom.wallet.memory import Memory
 from countroom.wallet.refusals import BalanceLimit, Overloaded
 from countroom.wallet.rules import Ledger, check
-from countroom.wallet.state import Facts, Wallet
+from countroom.wallet.state import Facts, Purse, Wallet, Writes
 
 BATCH_MAX: Final = 250
 """Commands a pass takes: beyond this its latency grows and its cost per command does not fall."""
@@ -136,11 +136,29 @@ async def _pass(connection: Connection, commands: Sequence[Command], memory: Mem
             outcomes.append(ledger.apply(command))
         except Refusal as refusal:
             outcomes.append(refusal)
+    if memory is not None and len(unread) < len(commands):
+        # What writes nothing (a refusal, a round closed again) is verified by no write.
+        unwritten = _unwritten(commands, unread, facts, ledger.writes)
+        if unwritten and not await queries.are_current(connection, unwritten):
+            memory.forget(commands)
+            return await _pass(connection, commands, memory)
     if ledger.writes.purses:
         await queries.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
     if memory is not None:
         memory.learn(commands, facts, ledger.writes)
     return Passed(outcomes, list(ledger.writes.wallets.values()))
+
+
+def _unwritten(commands: Sequence[Command], unread: Sequence[Command], facts: Facts, writes: Writes) -> list[Purse]:
+    """Return the purses that were remembered and are not written."""
+    if len(writes.purses) == len(facts.purses):
+        return []
+    read = {(command.user_id, command.currency) for command in unread}
+    return [
+        facts.purses[whose]
+        for whose in {(command.user_id, command.currency) for command in commands} - read
+        if facts.purses[whose].main.id not in writes.purses
+    ]
 
 
 async def post_alone(database: Database, commands: Sequence[Command], lane: "_Lane | None" = None) -> Passed:

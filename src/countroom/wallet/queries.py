@@ -217,6 +217,21 @@ async def _read_keys(connection: Connection, keys: Sequence[str], facts: Facts) 
             _remember(Round(*round_.values()), facts)
 
 
+async def are_current(connection: Connection, purses: Sequence[Purse]) -> bool:
+    """Whether nobody has written about these players since they were remembered."""
+    found: int = await connection.fetchval(
+        """
+        SELECT count(*)
+          FROM unnest($1::text::uuid[], $2::text::bigint[]) AS remembered (id, version),
+               LATERAL (SELECT FROM wallet_accounts w
+                         WHERE w.id = remembered.id AND w.version = remembered.version LIMIT 1) current
+        """,
+        _ids([purse.main.id for purse in purses]),
+        _array([str(purse.version) for purse in purses]),
+    )
+    return found == len(purses)
+
+
 async def write(connection: Connection, writes: Writes, moment: datetime, *, from_memory: bool = False) -> None:
     """Write what a batch has left: one statement, and so all of it or nothing.
 
