@@ -11,7 +11,7 @@ import tempfile
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -37,7 +37,7 @@ from countroom.embedded.lifeline import Lifeline
 from countroom.settings import Settings
 
 CONNECTIONS: Final = 128
-CALLS_PER_SECOND_MAX: Final = 25_000
+CALLS_PER_SECOND_MAX: Final = 12_000
 """So many calls are signed beforehand for each second; more than two cores could ask."""
 
 
@@ -45,10 +45,13 @@ CALLS_PER_SECOND_MAX: Final = 25_000
 class Measured:
     """One measurement over HTTP."""
 
+    bets: int
     per_second: float
     p50_ms: float
     p99_ms: float
     errors: int
+    memory_mb: float
+    """Of the largest web process, after it."""
 
 
 def bet(*, seconds: float, rounds: int, processes: int, console: Console) -> int:
@@ -62,22 +65,25 @@ def bet(*, seconds: float, rounds: int, processes: int, console: Console) -> int
         raise ToolMissing("This measurement sends its load with wrk: install it (Debian: apt-get install wrk).")
     pgbench = find_pgbench()
     rows: list[tuple[float, Measured]] = []
-    with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, _served(Path(folder), processes) as settings:
+    with (
+        tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder,
+        _served(Path(folder), processes) as (settings, server),
+    ):
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}: pgbench, then wrk, {seconds:g} s each", style="dim")
             yardstick = row_by_row(pgbench, settings, seconds)
-            rows.append((yardstick, _wrk(wrk, settings, Path(folder), seconds)))
+            rows.append((yardstick, _wrk(wrk, settings, server, Path(folder), seconds)))
     return _report(rows, processes, console)
 
 
 def _report(rows: list[tuple[float, Measured]], processes: int, console: Console) -> int:
     table = Table(title="Signed bets over HTTP against the same five writes row by row", box=None, pad_edge=False)
-    for title in ("round", "pgbench/s", "bets/s", "ratio", "p50 ms", "p99 ms", "errors"):
+    for title in ("round", "pgbench/s", "bets/s", "ratio", "p50 ms", "p99 ms", "errors", "MB"):
         table.add_column(title, justify="right")
     for number, (yardstick, m) in enumerate(rows, 1):
         table.add_row(
             str(number), f"{yardstick:,.0f}", f"{m.per_second:,.0f}", f"{m.per_second / yardstick:.2f}",
-            f"{m.p50_ms:.1f}", f"{m.p99_ms:.1f}", str(m.errors),
+            f"{m.p50_ms:.1f}", f"{m.p99_ms:.1f}", str(m.errors), f"{m.memory_mb:.0f}",
         )  # fmt: skip
     figures = {
         "ratio": round(statistics.median(m.per_second / yardstick for yardstick, m in rows), 2),
@@ -86,12 +92,14 @@ def _report(rows: list[tuple[float, Measured]], processes: int, console: Console
         "p50_ms": round(statistics.median(m.p50_ms for _, m in rows), 1),
         "p99_ms": round(statistics.median(m.p99_ms for _, m in rows), 1),
         "errors": sum(m.errors for _, m in rows),
+        "bets": sum(m.bets for _, m in rows),
+        "memory_mb": [round(m.memory_mb) for _, m in rows],
         "web_processes": processes,
         "rounds": len(rows),
     }
     table.add_row(
         "median", f"{figures['pgbench_per_s']:,}", f"{figures['bets_per_s']:,}", str(figures["ratio"]),
-        str(figures["p50_ms"]), str(figures["p99_ms"]), str(figures["errors"]), style="bold",
+        str(figures["p50_ms"]), str(figures["p99_ms"]), str(figures["errors"]), "", style="bold",
     )  # fmt: skip
     console.print(table)
     print(json.dumps(figures))  # noqa: T201 - the line that programs read
@@ -99,8 +107,8 @@ def _report(rows: list[tuple[float, Measured]], processes: int, console: Console
 
 
 @contextmanager
-def _served(folder: Path, processes: int) -> Iterator[Settings]:
-    """Serve a casino of its own."""
+def _served(folder: Path, processes: int) -> Iterator[tuple[Settings, int]]:
+    """Serve a casino of its own; give its settings and the id of the web's first process."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.endswith("_URL")},
         "COUNTROOM_PORT": str(process.keep_port(folder / "port")),
@@ -126,7 +134,7 @@ def _served(folder: Path, processes: int) -> Iterator[Settings]:
         )
         try:
             process.wait_until(lambda: _is_up(settings.port), server, name="The web process", log=log)
-            yield settings
+            yield settings, server.pid
         finally:
             server.terminate()
             server.wait(20)
@@ -140,7 +148,7 @@ def _is_up(port: int) -> bool:
         return False
 
 
-def _wrk(wrk: str, settings: Settings, folder: Path, seconds: float) -> Measured:
+def _wrk(wrk: str, settings: Settings, server: int, folder: Path, seconds: float) -> Measured:
     assert settings.database_url
     calls = folder / "calls"
     _sign_calls(calls, asyncio.run(_players(settings.database_url)), int(seconds * CALLS_PER_SECOND_MAX))
@@ -156,7 +164,21 @@ def _wrk(wrk: str, settings: Settings, folder: Path, seconds: float) -> Measured
             capture_output=True, text=True, check=True,
         )  # fmt: skip
     told = json.loads(done.stdout.strip().splitlines()[-1])
-    return Measured(told["requests"] / told["seconds"], told["p50_ms"], told["p99_ms"], told["errors"])
+    return Measured(
+        told["requests"], told["requests"] / told["seconds"], told["p50_ms"], told["p99_ms"], told["errors"],
+        _memory_mb(server),
+    )  # fmt: skip
+
+
+def _memory_mb(server: int) -> float:
+    """Return what the largest of the web processes has in memory; 0 where /proc does not tell."""
+    largest = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it has ended meanwhile
+            facts = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            if server in {int(facts["Pid"]), int(facts["PPid"])}:
+                largest = max(largest, int(facts.get("VmRSS", "0 kB").split()[0]))
+    return largest / 1024
 
 
 async def _players(database_url: str) -> list[str]:
