@@ -37,7 +37,7 @@ SETTINGS: Final = {
     "wal_level": "logical",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "shared_buffers": "128MB",
+    "shared_buffers": "512MB",  # taken as it is used; indexes of ten million bets are looked into at random
     "max_connections": "200",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
