@@ -10,9 +10,11 @@ How it is known what is new, and that nothing is left out:
   snapshot's, and may commit after it. So the **horizon** is kept: a moment that is earlier than any
   moment written by a transaction which the last snapshot did not show. `_settle` finds it. It takes a
   transaction id M, then waits until every older transaction has ended: the snapshot that is taken then
-  shows all of them. Whoever it does not show has a later id than M, and took it after M was taken. A
-  pass takes its moment shortly before its id, or after it: the horizon is earlier by `MOMENT_AGE_MAX`.
-  When an older transaction does not end, the horizon stays where it was, and more is read again.
+  shows all of them. Whoever it does not show has a later id than M, and a pass writes the database's
+  own clock, read when its transaction has its id: its moment is later than the one at which M was taken.
+  Only the ids of rows, by whose order the last minutes are found, are made by a process's own clock,
+  before it writes: the horizon is earlier by `ID_AGE_MAX`. When an older transaction does not end, the
+  horizon stays where it was, and more is read again.
 - Everything is read on one REPEATABLE READ snapshot, and marks, horizon and proofs are written by the
   same transaction. Either all of it counts or nothing.
 
@@ -41,10 +43,10 @@ from countroom.wallet.books import VIOLATIONS_SHOWN, Claim, say_nothing, stateme
 SETTLE_SECONDS: Final = 1.0
 """How long transactions that are open may keep a proof from beginning; a pass takes a few hundredths."""
 SETTLE_POLL_SECONDS: Final = 0.005
-MOMENT_AGE_MAX: Final = timedelta(seconds=10)
-"""So old may the moment be that a pass writes, when it begins to write: it has decided meanwhile, which
-takes hundredths of a second, and the clocks of two machines differ. Beyond it, a tombstone or a transaction
-without an entry is left to the full proof; nothing that has an entry depends on it."""
+ID_AGE_MAX: Final = timedelta(seconds=10)
+"""So much older than the moment of its row may an id be: it is made when a pass decides, hundredths of a second
+before it writes, and by the clock of another machine. Beyond it, a transaction without an entry is left to
+the full proof; nothing that has an entry depends on it."""
 ROUNDS_BACK: Final = timedelta(hours=1)
 """Touched rounds that were opened longer ago are left to the full proof: their transactions lie among all
 that their player has done since."""
@@ -175,7 +177,7 @@ async def _settle(database: Database) -> datetime | None:
                 return None
             await asyncio.sleep(SETTLE_POLL_SECONDS)
         moment: datetime = row["moment"]
-        return moment - MOMENT_AGE_MAX
+        return moment - ID_AGE_MAX
 
 
 async def read_horizon(tx: Transaction) -> Horizon | None:
