@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from casino import Casino
-from countroom.wallet.commands import Bet, Reverse
-from countroom.wallet.refusals import NotReversible, RolledBack
+from countroom.wallet.commands import Bet, Reverse, Win
+from countroom.wallet.refusals import NotReversible, RolledBack, RoundClosed
 
 
 async def test_p4_a_bet_reversed_earlier_in_its_own_command_moves_nothing(casino: Casino) -> None:
@@ -38,3 +38,14 @@ async def test_p2_a_reversal_repeated_after_its_round_was_opened_names_the_round
 
     assert (await player.reverse("never", key="x1")).round_id is unseen.round_id is None
     assert (await player.reverse("b1", key="x2", round_key="a third")).round_id == undone.round_id is not None
+
+
+async def test_p2_a_bet_repeated_beside_a_late_win_is_no_new_bet_in_a_closed_round(casino: Casino) -> None:
+    player = await casino.player(main="10.00")
+    await player.apply(Bet("b1", Decimal(3)), close=True)
+
+    answer = await player.apply(Bet("b1", Decimal(3)), Win("w1", Decimal(5)))
+
+    assert answer.balance == Decimal("12.00")
+    with pytest.raises(RoundClosed):
+        await player.apply(Bet("b1", Decimal(3)), Bet("b2", Decimal(1)))

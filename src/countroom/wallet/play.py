@@ -1,5 +1,6 @@
 """Bets, wins and their reversals, and the rounds in which they happen. Pure, like `rules`."""
 
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID
 
@@ -7,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from countroom.money import AMOUNT_MAX, ZERO, unit
-from countroom.wallet.commands import SECOND_ROW, Bet, Command, Play, Posted, Reverse, Win
+from countroom.wallet.commands import SECOND_ROW, Bet, Command, Operation, Play, Posted, Reverse, Win
 from countroom.wallet.draft import Draft
 from countroom.wallet.refusals import (
     BalanceLimit,
@@ -42,8 +43,11 @@ def split_win(amount: Decimal, *, bet: Decimal, bonus_bet: Decimal, smallest: De
 # Rounds ----------------------------------------------------------------------------------
 
 
-def find_round(draft: Draft, facts: Facts) -> Round | None:
-    """Find or open the command's round, and admit its bets."""
+def find_round(draft: Draft, facts: Facts, new: Sequence[Operation]) -> Round | None:
+    """Find or open the command's round, and admit the bets among what is ``new`` in it.
+
+    A bet that has been made before is a repeat, and needs no open round, session or admission (P2).
+    """
     command, play = draft.command, draft.command.play
     if play is None:
         return None
@@ -51,7 +55,7 @@ def find_round(draft: Draft, facts: Facts) -> Round | None:
     if round_ is not None and (round_.user_id != command.user_id or round_.currency != command.currency):
         raise ForeignRound
     betting = winning = False
-    for operation in command.operations:
+    for operation in new:
         betting |= isinstance(operation, Bet)
         winning |= isinstance(operation, Win)
     if betting:

@@ -123,7 +123,8 @@ class Ledger:
             known = [self._known(operation, draft) for operation in command.operations]
             if known and None not in known:
                 return self._replay(draft, known)
-            round_ = play.find_round(draft, self.facts)
+            new = [operation for operation, before in zip(command.operations, known, strict=True) if before is None]
+            round_ = play.find_round(draft, self.facts, new)
             for operation, before in zip(command.operations, known, strict=True):
                 draft.posted.append(self._operate(operation, before, round_, draft))
             if command.play is not None and command.play.close_round and round_ is not None:
