@@ -2,7 +2,9 @@
 WITH recorded AS (
     SELECT wallet_account_id, sum(amount) AS amount
       FROM transactions
-     WHERE type = 'adjustment' AND status = 'success' AND external_id ~ '/(receivable|repayment)(/bonus)?$'
+     WHERE CASE  -- in this order: only adjustments are worth looking at their key
+               WHEN type = 'adjustment' AND status = 'success' THEN external_id ~ '/(receivable|repayment)(/bonus)?$'
+           END
      GROUP BY wallet_account_id
 ), wrong AS (
     SELECT format('wallet %s is owed %s, and its adjustments say %s',
