@@ -9,7 +9,14 @@ from countroom import clock
 from countroom.money import Money
 from countroom.wallet import memory, service
 from countroom.wallet.commands import Bet, Reverse, Win
-from countroom.wallet.refusals import KeyConflict, NoOpenSession, PlayerBlocked, RolledBack
+from countroom.wallet.refusals import (
+    InsufficientFunds,
+    KeyConflict,
+    NoOpenSession,
+    PlayerBlocked,
+    RolledBack,
+    RoundClosed,
+)
 
 
 async def test_a_remembered_player_is_not_read_for(casino: Casino) -> None:
@@ -121,3 +128,23 @@ async def deposit(casino: Casino, user_id: object, amount: str) -> None:
             tx, user_id=clock.parse_id(str(user_id)), money=Money.parse(amount, "EUR"), external_id="test:more",
             payment_id=clock.new_id(), provider="test",
         )  # fmt: skip
+
+
+async def test_p2_a_repeat_of_what_only_another_process_knows_is_answered_and_not_refused(
+    casino: Casino, database_url: str
+) -> None:
+    player = await casino.player(main="10.00")
+    spent = player.command(Bet("b1", Decimal(10)), close=True)
+    async with open_casino(database_url) as other:
+        first = await other.batcher.submit(spent)
+    # From here on this process remembers the player and his closed round, and has never seen the bet's key.
+    with pytest.raises(RoundClosed):
+        await player.bet("1.00", key="b2")
+
+    again = await casino.batcher.submit(spent)
+
+    assert (again.operations, again.balance, again.repeated) == (first.operations, Decimal("0.00"), True)
+    await player.win("1.00", key="w1", round_key="r2")
+    with pytest.raises(InsufficientFunds):
+        await player.bet("5.00", key="b3", round_key="r2")
+    assert (await casino.batcher.submit(spent)).repeated

@@ -137,9 +137,11 @@ async def _pass(connection: Connection, commands: Sequence[Command], memory: Mem
         except Refusal as refusal:
             outcomes.append(refusal)
     if memory is not None and len(unread) < len(commands):
-        # What writes nothing (a refusal, a round closed again) is verified by no write.
+        # What writes nothing (a refusal, a round closed again) is verified by no write: neither that the
+        # player is as he is remembered, nor that what is refused is not the repeat of what was done.
         unwritten = _unwritten(commands, unread, facts, ledger.writes)
-        if unwritten and not await queries.are_current(connection, unwritten):
+        refused = _refused(commands, unread, outcomes)
+        if (unwritten or refused) and not await queries.still_holds(connection, unwritten, refused):
             memory.forget(commands)
             return await _pass(connection, commands, memory)
     if ledger.writes.purses:
@@ -158,6 +160,16 @@ def _unwritten(commands: Sequence[Command], unread: Sequence[Command], facts: Fa
         facts.purses[whose]
         for whose in {(command.user_id, command.currency) for command in commands} - read
         if facts.purses[whose].main.id not in writes.purses
+    ]
+
+
+def _refused(commands: Sequence[Command], unread: Sequence[Command], outcomes: Sequence[Outcome]) -> list[Command]:
+    """Return the commands that were refused from memory, of whose keys nothing was read."""
+    read = {id(command) for command in unread}
+    return [
+        command
+        for command, outcome in zip(commands, outcomes, strict=True)
+        if isinstance(outcome, Refusal) and id(command) not in read
     ]
 
 

@@ -5,7 +5,9 @@ remembers, and PostgreSQL refuses it when anybody has written about the player s
 a payment, or whoever blocked the player or opened or closed a session of theirs (triggers raise
 the version for these). What a version cannot tell is checked by the write itself: a key or a round
 that is there already breaks a unique index, and a key that was reversed before it came is looked up
-among the tombstones. Whatever is refused is forgotten, and read.
+among the tombstones. A command that is refused from memory is not written, so its keys are looked up:
+it may be the repeat of one that another process has answered, or this one long ago. Whatever does not
+hold is forgotten, and read.
 """
 
 from collections import OrderedDict

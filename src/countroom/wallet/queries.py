@@ -217,19 +217,27 @@ async def _read_keys(connection: Connection, keys: Sequence[str], facts: Facts) 
             _remember(Round(*round_.values()), facts)
 
 
-async def are_current(connection: Connection, purses: Sequence[Purse]) -> bool:
-    """Whether nobody has written about these players since they were remembered."""
-    found: int = await connection.fetchval(
+async def still_holds(connection: Connection, purses: Sequence[Purse], refused: Sequence[Command]) -> bool:
+    """Whether these purses are as they are remembered, and none of the refused commands repeats what was done."""
+    keys = [f"{command.source}:{operation.key}" for command in refused for operation in command.operations]
+    holds: bool = await connection.fetchval(
         """
-        SELECT count(*)
-          FROM unnest($1::text::uuid[], $2::text::bigint[]) AS remembered (id, version),
-               LATERAL (SELECT FROM wallet_accounts w
-                         WHERE w.id = remembered.id AND w.version = remembered.version LIMIT 1) current
+        SELECT (SELECT count(*)
+                  FROM unnest($1::text::uuid[], $2::text::bigint[]) AS remembered (id, version),
+                       LATERAL (SELECT FROM wallet_accounts w
+                                 WHERE w.id = remembered.id AND w.version = remembered.version LIMIT 1) current
+               ) = cardinality($1::text::uuid[])
+           AND NOT EXISTS (SELECT
+                             FROM unnest($3::text::text[]) AS asked (key),
+                                  LATERAL (SELECT FROM transactions WHERE external_id = asked.key
+                                            UNION ALL
+                                           SELECT FROM tombstones WHERE external_id = asked.key LIMIT 1) known)
         """,
         _ids([purse.main.id for purse in purses]),
         _array([str(purse.version) for purse in purses]),
+        _array([_quoted(key) for key in keys]),
     )
-    return found == len(purses)
+    return holds
 
 
 async def write(connection: Connection, writes: Writes, moment: datetime, *, from_memory: bool = False) -> None:
