@@ -199,13 +199,14 @@ def _remember(round_: Round, facts: Facts) -> None:
 async def _read_keys(connection: Connection, keys: Sequence[str], facts: Facts) -> None:
     """Read what keys have done before: transactions, tombstones, and the rounds that these touched."""
     keys = list(dict.fromkeys(keys))
-    found = await connection.fetch(_READ_KEYS, _array([_quoted(key) for key in keys]))
-    if any(row["kind"] == "row" for row in found):
-        found += await connection.fetch(_READ_KEYS, _array([_quoted(f"{key}{SECOND_ROW}") for key in keys]))
+    # Both rows of an operation in one statement, at one moment: half of it would be another operation.
+    asked = [*keys, *(f"{key}{SECOND_ROW}" for key in keys)]
+    found = await connection.fetch(_READ_KEYS, _array([_quoted(key) for key in asked]))
     for kind, *values in found:
         if kind == "row":
             row = Row(*values[:16])
-            facts.rows.setdefault(row.external_id.removesuffix(SECOND_ROW), []).append(row)
+            rows = facts.rows.setdefault(row.external_id.removesuffix(SECOND_ROW), [])
+            rows.insert(len(rows) if row.external_id.endswith(SECOND_ROW) else 0, row)
         else:
             stone = Tombstone(*values[16:])
             facts.tombstones[stone.external_id] = stone
