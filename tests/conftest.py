@@ -158,3 +158,11 @@ def drop_slots(connection: psycopg2.extensions.connection, database: str) -> Non
                     cursor.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
                 except psycopg2.errors.ObjectInUse:
                     assert time.monotonic() < deadline, f"replication slot {slot} stays in use"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was tried, where a test has noted it: a number that nobody sees proves nothing."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "ran":
+                terminalreporter.write_line(str(value))
