@@ -36,6 +36,7 @@ async def test_races_between_two_server_processes(race: tuple[Casino, Provider])
     """One start of two servers serves all of them; a race that is lost names itself."""
     casino, provider = race
     await fifty_equal_ids_are_one_bet(casino, provider)
+    await equal_ids_that_spend_everything_and_close_their_round_are_one_bet(casino, provider)
     await opposite_orders_of_players_never_deadlock(casino, provider)
     await the_last_cent_is_spent_once(casino, provider)
     await a_withdrawal_ends_once(casino, provider)
@@ -51,6 +52,24 @@ async def fifty_equal_ids_are_one_bet(casino: Casino, provider: Provider) -> Non
     assert {status for status, _ in answers} == {200}
     assert len({str(answer) for _, answer in answers}) == 1
     assert await player.balance() == Decimal("7.00")
+
+
+async def equal_ids_that_spend_everything_and_close_their_round_are_one_bet(casino: Casino, provider: Provider) -> None:
+    """Neither the money that the first one took nor the round that it closed may refuse the others."""
+    for turn in range(10):
+        player, name = await casino.player(main="3.00"), f"all-{turn}"
+        answers = await at_once(
+            *(provider.bet_win(n % 2, player, ("bet", name, "3.00"), round_id=name, finished=True) for n in range(8))
+        )
+        assert {status for status, _ in answers} == {200}, answers
+        # Now both processes have met the player since, and one of them has never written the bet.
+        for server in (0, 1):
+            status, _ = await provider.bet_win(server, player, ("bet", f"{name}-more", "1.00"), round_id=f"{name}-more")
+            assert status == 400
+        answers += await at_once(
+            *(provider.bet_win(n, player, ("bet", name, "3.00"), round_id=name, finished=True) for n in range(2))
+        )
+        assert len({str(answer) for _, answer in answers}) == 1
 
 
 async def opposite_orders_of_players_never_deadlock(casino: Casino, provider: Provider) -> None:
