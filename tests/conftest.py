@@ -27,8 +27,10 @@ from clickhouse_connect.driver.client import Client
 from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
 from countroom.embedded.postgres import place_of_cluster
+from countroom.embedded.process import free_port
 from countroom.schema import migrate
 from countroom.settings import Settings, load
+from sandbox_process import Sandbox
 
 for name in [name for name in os.environ if name.endswith("_URL") or name.startswith("COUNTROOM_")]:
     del os.environ[name]
@@ -128,6 +130,15 @@ def settings(stores: RunningStores, database_url: str, redis_url: str, clickhous
             "COUNTROOM_SANDBOX_PSP_SECRET": stores.settings.sandbox_psp_secret or "",
         }
     )
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    """The sandbox PSP and provider, not yet started."""
+    made = Sandbox(tmp_path / "data", casino_port=free_port())
+    yield made
+    if made.process and made.process.poll() is None:
+        made.kill()
 
 
 def with_database(url: str, database: str) -> str:

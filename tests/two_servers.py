@@ -4,7 +4,6 @@ import asyncio
 import hmac
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 
 from casino import PROVIDER_KEY, SECRET_KEY, Player
+from countroom.embedded.process import free_port
 from countroom.settings import Settings
 
 START_SECONDS = 40.0
@@ -26,9 +26,7 @@ class Server:
     """One `countroom serve` on a port of its own; it can be killed and started again."""
 
     def __init__(self, settings: Settings, folder: Path, number: int) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         assert settings.database_url
         assert settings.redis_url
         assert settings.clickhouse_url

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import psutil
 import psycopg2
 
 from countroom.embedded.postgres import place_of_cluster
+from countroom.embedded.process import free_port
 
 OWNER: Final = "owner"
 VICTIMS: Final = {
@@ -40,14 +40,13 @@ class WholeCasino:
     def __init__(self, data: Path, *, bots: bool) -> None:
         self.data = data
         self.command = [sys.executable, "-m", "countroom", "up", *([] if bots else ["--no-bots"])]
-        ports = iter(_free_ports(3))
-        self.port = next(ports)
+        self.port = free_port()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.endswith("_URL")},
             "COUNTROOM_DATA": str(data),
             "COUNTROOM_PORT": str(self.port),
-            "COUNTROOM_SANDBOX_PSP_PORT": str(next(ports)),
-            "COUNTROOM_SANDBOX_PROVIDER_PORT": str(next(ports)),
+            "COUNTROOM_SANDBOX_PSP_PORT": str(free_port()),
+            "COUNTROOM_SANDBOX_PROVIDER_PORT": str(free_port()),
         }
         self.owner: psutil.Popen | None = None
         self.said = data.parent / "up.log"
@@ -140,14 +139,6 @@ class WholeCasino:
             timeout=BACK_SECONDS,
             check=False,
         )
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The web application behind uvicorn, and a real browser window in front of it."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from typing import Literal
 import httpx
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
+from countroom.embedded.process import free_port
 from countroom.settings import Settings
 
 Theme = Literal["light", "dark"]
@@ -50,9 +50,7 @@ class Visitor:
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """`countroom serve` as a process of its own, on a free port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
@@ -83,6 +81,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "REDIS_URL": settings.redis_url,
         "CLICKHOUSE_URL": settings.clickhouse_url,
         "COUNTROOM_SECRET_KEY": settings.secret_key,
+        "COUNTROOM_SANDBOX_PSP_URL": settings.sandbox_psp_url,
         "COUNTROOM_SANDBOX_PSP_SECRET": settings.sandbox_psp_secret,
     }
     return {name: value for name, value in values.items() if value}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from sandbox_process import free_port
 
 from countroom.demo import bots
+from countroom.embedded.process import free_port
 from countroom.settings import load
 from whole_casino import WholeCasino, whole_casino
 

@@ -6,17 +6,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from sandbox_process import PSP_SECRET, Sandbox, free_port, served
 
 from countroom.demo.psp import Psp
 from countroom.demo.psp_store import Store
 from countroom.demo.webhooks import backoff_seconds
+from countroom.embedded.process import free_port
+from sandbox_process import PSP_SECRET, Sandbox, served
 
 
 def signed(body: bytes, *, at: float | None = None, secret: str = PSP_SECRET) -> dict[str, str]:
@@ -162,14 +162,6 @@ class Receiver:
         await send({"type": "http.response.body", "body": b""})
         if status == 200:
             self.taken.set()
-
-
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    made = Sandbox(tmp_path / "data", casino_port=free_port())
-    yield made
-    if made.process and made.process.poll() is None:
-        made.kill()
 
 
 async def test_a_webhook_is_repeated_until_it_is_taken_and_survives_a_killed_psp(sandbox: Sandbox) -> None:

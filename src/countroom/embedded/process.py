@@ -1,6 +1,7 @@
 """Starting, watching and ending the processes of the stores; finding those that an earlier owner left."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,6 +19,10 @@ START_SECONDS: Final = 60.0
 LOG_BYTES_MAX: Final = 10 * 1024 * 1024
 """A log that is longer than this at a start is put aside, and the one before it dropped."""
 POLL_SECONDS: Final = 0.02
+SERVER_PORTS: Final = 12_000, 32_000
+"""Where a port for a server is looked for: see :func:`free_port`."""
+
+_returned: Final[set[int]] = set()
 
 
 class StoreFailed(Refusal):
@@ -210,14 +215,25 @@ def port_answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def free_port() -> int:
+    """Return a port of 127.0.0.1 for a server that starts later: nobody uses it, and it was not returned before.
+
+    It lies below the ports that systems give to outgoing connections (from 32768 on Linux). There, one of our own
+    clients could be given it while its server is away, even by connecting to it: the server could not come back.
+    """
+    while True:
+        port = random.randint(*SERVER_PORTS)  # noqa: S311 - not a secret: two processes should not try the same
+        if port not in _returned and port_is_free(port):
+            _returned.add(port)
+            return port
+
+
 def keep_port(path: Path) -> int:
     """Return the port remembered in a file when it is free, else another free one, which is remembered."""
     remembered = read_pid(path)
     if remembered is not None and port_is_free(remembered):
         return remembered
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_text(f"{port}\n")
     return port
