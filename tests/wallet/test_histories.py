@@ -6,7 +6,6 @@ HISTORIES says how many (`make torture`: 100,000), SEED repeats a run.
 import asyncio
 import logging
 import os
-import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
@@ -24,7 +23,7 @@ from wallet.shrinking import shrink
 
 LOG: Final = logging.getLogger("torture")
 HISTORIES: Final = int(os.environ.get("HISTORIES", "2000"))
-SEED: Final = int(os.environ.get("SEED", random.SystemRandom().randrange(1_000_000)))
+SEED: Final = int(os.environ.get("SEED", "1"))
 AT_ONCE: Final = 100
 PROOF_AFTER: Final = 2_000
 """Histories, after which the books are proved."""
