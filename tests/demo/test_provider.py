@@ -9,12 +9,12 @@ import beexar
 import httpx
 import pytest
 from beexar.asgi import asgi_app
-from sandbox_process import PROVIDER_KEY, served
 
 from countroom.demo import callbacks
 from countroom.demo.callbacks import WalletClient
 from countroom.demo.provider import Provider
 from countroom.demo.rounds import Owed
+from sandbox_process import PROVIDER_KEY, served
 
 SEAT = {"session_id": "s-1", "account_id": "player-1", "game_id": "count-room-classic", "currency": "EUR"}
 
