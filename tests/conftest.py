@@ -7,12 +7,10 @@ environment, and there is no data folder from which one could be started.
 import asyncio
 import os
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -26,10 +24,10 @@ from clickhouse_connect.driver.client import Client
 
 from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
-from countroom.embedded.postgres import place_of_cluster
 from countroom.embedded.process import free_port
 from countroom.schema import migrate
 from countroom.settings import Settings, load
+from folders import data_folder
 from sandbox_process import Sandbox
 
 for name in [name for name in os.environ if name.endswith("_URL") or name.startswith("COUNTROOM_")]:
@@ -44,19 +42,6 @@ class RunningStores(NamedTuple):
     database_url: str
     redis_url: str
     clickhouse_url: str
-
-
-@contextmanager
-def data_folder() -> Iterator[Path]:
-    """A folder for data; with it goes what root's PostgreSQL had to keep elsewhere."""
-    folder = Path(tempfile.mkdtemp(prefix="countroom-tests-"))
-    folder.chmod(0o711)  # so that PostgreSQL, not root, may walk through
-    try:
-        yield folder / "data"
-    finally:
-        if (folder / "data" / "postgresql.json").exists():
-            shutil.rmtree(place_of_cluster(folder / "data", print).parent)
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -22,11 +22,11 @@ import httpx
 import pytest
 
 from casino import Casino, Player, open_casino
-from conftest import data_folder
 from countroom.embedded import postgres, stores
 from countroom.embedded.postgres import Postgres
 from countroom.schema import migrate
 from countroom.settings import Settings, load
+from folders import data_folder
 from two_servers import Provider, Server, servers
 
 LOG: Final = logging.getLogger("torture")
