@@ -116,7 +116,7 @@ async def test_beyond_what_may_wait_a_command_is_refused_at_once_and_nothing_wai
     async with held(casino, player):
         first = ask(player, Bet("first", CENT))
         await waiters(casino)
-        waiting = [ask(player, Bet(f"b{n}", CENT)) for n in range(batch.WAITING_MAX)]
+        waiting = [ask(player, Bet(f"b{n}", CENT)) for n in range(batch.OUTSTANDING_MAX - 1)]
         await asyncio.sleep(0)
         for n in range(100):
             began = time.perf_counter()
@@ -126,7 +126,7 @@ async def test_beyond_what_may_wait_a_command_is_refused_at_once_and_nothing_wai
             assert refused.value.kind == "unavailable"
     answers = await asyncio.gather(first, *waiting)
 
-    assert answers[-1].balance == await player.balance() == 100 - CENT * (batch.WAITING_MAX + 1)
+    assert answers[-1].balance == await player.balance() == 100 - CENT * batch.OUTSTANDING_MAX
     assert (await player.bet("0.01", key="late0")).repeated is False
 
 

@@ -13,7 +13,7 @@ from countroom.wallet.commands import Answer, Bet, Command, Play, Reverse, Win
 from countroom.wallet.play import split_win
 from countroom.wallet.refusals import WalletRefusal
 from countroom.wallet.rules import Ledger
-from countroom.wallet.state import Facts, Purse, Session, Wallet
+from countroom.wallet.state import Facts, Player, Purse, Session, Wallet
 
 GAME = uuid.UUID(int=7)
 PLAYERS = [uuid.UUID(int=100 + n) for n in range(2)]
@@ -39,18 +39,19 @@ def ledger(main: Decimal, bonus: Decimal) -> Ledger:
     numbers = count(1000)
     facts = Facts()
     for player in PLAYERS:
-        facts.player_status[player] = "active"
-        facts.sessions[player, GAME, None] = Session(uuid.UUID(int=next(numbers)), "EUR", is_open=True)
+        session = Session(uuid.UUID(int=next(numbers)), "EUR", is_open=True)
         main_wallet, bonus_wallet, locked = (
             Wallet(uuid.UUID(int=next(numbers)), player, "EUR", kind, balance, 0)
             for kind, balance in (("main", main), ("bonus", bonus), ("locked", ZERO))
         )
-        facts.purses[player, "EUR"] = Purse(main_wallet, bonus_wallet, locked, 0)
+        purse = Purse(main_wallet, bonus_wallet, locked, 0)
+        facts.players[player, "EUR"] = Player(purse, "active", {(GAME, None): session})
     return Ledger(facts, moment=MOMENT, new_id=lambda: uuid.UUID(int=next(numbers)))
 
 
 def wallets(of: Ledger) -> list[Wallet]:
-    return [wallet for purse in of.facts.purses.values() for wallet in (purse.main, purse.bonus)]
+    purses = [player.purse for player in of.facts.players.values() if player is not None]
+    return [wallet for purse in purses for wallet in (purse.main, purse.bonus)]
 
 
 def balances(of: Ledger) -> dict[object, Decimal]:

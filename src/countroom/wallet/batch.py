@@ -52,8 +52,8 @@ BATCH_BYTES_MAX: Final = 256 * 1024
 everybody behind them wait for a pass of thousands of rows."""
 ROW_BYTES: Final = 500
 """Of an operation's rows without its keys, on the wire."""
-WAITING_MAX: Final = 2_000
-"""Commands that may wait for a lane: about half a second of work; more would be answered too late anyway."""
+OUTSTANDING_MAX: Final = 2_000
+"""Commands that may be without an answer: about half a second of work; more would be answered too late anyway."""
 WAITING_SECONDS_MAX: Final = 4.0
 """A command that has waited longer is refused unwritten: no provider's time-out leaves more for an
 answer, and a write whose caller has gone only delays those who are still there."""
@@ -147,20 +147,18 @@ async def _pass(connection: Connection, commands: Sequence[Command], memory: Mem
     if ledger.writes.purses:
         await queries.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
     if memory is not None:
-        memory.learn(commands, facts, ledger.writes)
+        memory.learn(facts, ledger.writes)
     return Passed(outcomes, list(ledger.writes.wallets.values()))
 
 
 def _unwritten(commands: Sequence[Command], unread: Sequence[Command], facts: Facts, writes: Writes) -> list[Purse]:
     """Return the purses that were remembered and are not written."""
-    if len(writes.purses) == len(facts.purses):
+    if len(writes.purses) == len(facts.players):
         return []
     read = {(command.user_id, command.currency) for command in unread}
-    return [
-        facts.purses[whose]
-        for whose in {(command.user_id, command.currency) for command in commands} - read
-        if facts.purses[whose].main.id not in writes.purses
-    ]
+    remembered = {(command.user_id, command.currency) for command in commands} - read
+    purses = [player.purse for whose in remembered if (player := facts.players[whose]) is not None]
+    return [purse for purse in purses if purse.main.id not in writes.purses]
 
 
 def _refused(commands: Sequence[Command], unread: Sequence[Command], outcomes: Sequence[Outcome]) -> list[Command]:
@@ -225,11 +223,9 @@ class _Waiting(NamedTuple):
 
 
 class _Lane:
-    """What waits for one of the passes, and how it goes about the next one."""
+    """One of the passes that may be under way at once, and how it goes about the next one."""
 
     def __init__(self, memory: Memory) -> None:
-        self.waiting: deque[_Waiting] = deque()
-        self.wake = asyncio.Event()
         self.memory = memory
         self._reads_until = 0.0
         """The time until which its memory rests."""
@@ -276,14 +272,48 @@ class _Lane:
         else:
             self._locks_until = monotonic() + LOCKING_SECONDS
 
+
+class _Queue:
+    """What waits for the next pass. A player is in one pass at a time, his commands in the order of their arrival."""
+
+    def __init__(self, lanes: int) -> None:
+        self.outstanding = 0
+        """Commands that have no answer yet, those in passes among them."""
+        self._lanes = lanes
+        self._waiting: deque[_Waiting] = deque()
+        self._held: dict[UUID, list[_Waiting]] = {}
+        """Of each player who is in a pass: what waits for the end of that."""
+        self._in_passes: set[UUID] = set()
+
+    def add(self, new: _Waiting) -> None:
+        self.outstanding += 1
+        self._waiting.append(new)
+
     def take(self) -> list[_Waiting]:
-        """Take what one pass may hold; at least one."""
-        waiting = self.waiting
-        taken = [waiting.popleft()]
-        size = taken[0].size
-        while waiting and len(taken) < BATCH_MAX and (size := size + waiting[0].size) <= BATCH_BYTES_MAX:
-            taken.append(waiting.popleft())
+        """Take what the next pass may hold: a share of all that is outstanding, so that passes are equally large."""
+        most = min(BATCH_MAX, -(-self.outstanding // self._lanes))
+        taken: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(taken) < most:
+            each = self._waiting[0]
+            if each.command.user_id in self._in_passes:
+                self._held.setdefault(each.command.user_id, []).append(self._waiting.popleft())
+                continue
+            size += each.size
+            if taken and size > BATCH_BYTES_MAX:
+                break
+            taken.append(self._waiting.popleft())
+        self._in_passes.update([each.command.user_id for each in taken])
         return taken
+
+    def end(self, taken: Sequence[_Waiting]) -> None:
+        """Let the next pass have what waited for the end of this one."""
+        self.outstanding -= len(taken)
+        for each in taken:
+            user_id = each.command.user_id
+            self._in_passes.discard(user_id)
+            if held := self._held.pop(user_id, None):
+                self._waiting.extendleft(reversed(held))
 
 
 def collect_rarely() -> None:
@@ -309,8 +339,8 @@ class Batcher:
         """Hears, after each commit, which wallets it changed; must return at once."""
         memory = Memory()
         self._lanes = [_Lane(memory) for _ in range(lanes)]
-        self._outstanding: dict[UUID, tuple[_Lane, int]] = {}
-        """Of each player who waits for an answer: in which lane, and for how many."""
+        self._queue = _Queue(lanes)
+        self._wake = asyncio.Event()
         self._running: list[asyncio.Task[None]] = []
         self._closing = False
 
@@ -322,8 +352,7 @@ class Batcher:
     async def __aexit__(self, *_: object) -> None:
         """Take nothing more, finish what was taken, and stop."""
         self._closing = True
-        for lane in self._lanes:
-            lane.wake.set()
+        self._wake.set()
         await asyncio.gather(*self._running)
 
     async def submit(self, command: Command) -> Answer:
@@ -336,14 +365,12 @@ class Batcher:
             Overloaded: too much is waiting, or the process is stopping; nothing was accepted.
         """
         check(command)
-        lane, outstanding = self._outstanding.get(command.user_id) or (self._shortest(), 0)
-        if self._closing or len(lane.waiting) >= WAITING_MAX:
+        if self._closing or self._queue.outstanding >= OUTSTANDING_MAX:
             raise Overloaded
-        self._outstanding[command.user_id] = (lane, outstanding + 1)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
-        lane.waiting.append(_Waiting(command, future, loop.time(), _size(command)))
-        lane.wake.set()
+        self._queue.add(_Waiting(command, future, loop.time(), _size(command)))
+        self._wake.set()
         outcome = await future
         if isinstance(outcome, Refusal):
             raise outcome
@@ -352,49 +379,39 @@ class Batcher:
     async def _run(self, lane: _Lane) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            if not lane.waiting:
+            taken = self._queue.take()
+            if not taken:
                 if self._closing:
-                    return
-                lane.wake.clear()
-                await lane.wake.wait()
+                    return  # what is still held, the lane that holds it will take
+                self._wake.clear()
+                await self._wake.wait()
                 continue
-            taken = lane.take()
             now = loop.time()
-            if now - taken[0].since > WAITING_SECONDS_MAX:
-                late = [each for each in taken if now - each.since > WAITING_SECONDS_MAX]
+            late = [each for each in taken if now - each.since > WAITING_SECONDS_MAX]
+            if late:
                 self._answer(late, [Overloaded() for _ in late])
-                taken = taken[len(late) :]
-                if not taken:
-                    continue
-            COMMANDS.observe(len(taken))
-            try:
-                passed = await post_alone(self.database, [each.command for each in taken], lane)
-            except Exception as error:  # noqa: BLE001 - whatever it was, every caller gets an answer
-                _log.warning("a pass failed", commands=len(taken), error=repr(error))
-                passed = Passed([Overloaded("The wallet cannot be reached; try again.") for _ in taken], [])
-                await asyncio.sleep(0.05)  # a database that is away must not make this loop spin
-            self.on_change(passed.changed)
-            self._answer(taken, passed.outcomes)
+            in_time = [each for each in taken if now - each.since <= WAITING_SECONDS_MAX] if late else taken
+            if in_time:
+                await self._pass(lane, in_time)
+            self._queue.end(taken)
             # Whoever was just answered may have more to ask: let them come before the next pass leaves.
             await asyncio.sleep(0)
 
-    def _shortest(self) -> _Lane:
-        return min(self._lanes, key=_length)
+    async def _pass(self, lane: _Lane, taken: Sequence[_Waiting]) -> None:
+        COMMANDS.observe(len(taken))
+        try:
+            passed = await post_alone(self.database, [each.command for each in taken], lane)
+        except Exception as error:  # noqa: BLE001 - whatever it was, every caller gets an answer
+            _log.warning("a pass failed", commands=len(taken), error=repr(error))
+            passed = Passed([Overloaded("The wallet cannot be reached; try again.") for _ in taken], [])
+            await asyncio.sleep(0.05)  # a database that is away must not make this loop spin
+        self.on_change(passed.changed)
+        self._answer(taken, passed.outcomes)
 
     def _answer(self, answered: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
         for each, outcome in zip(answered, outcomes, strict=True):
-            user_id = each.command.user_id
-            lane, outstanding = self._outstanding[user_id]
-            if outstanding == 1:
-                del self._outstanding[user_id]
-            else:
-                self._outstanding[user_id] = (lane, outstanding - 1)
             if not each.future.done():  # its caller may have gone
                 each.future.set_result(outcome)
-
-
-def _length(lane: _Lane) -> int:
-    return len(lane.waiting)
 
 
 def _size(command: Command) -> int:

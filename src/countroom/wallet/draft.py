@@ -19,7 +19,7 @@ from countroom.wallet.commands import (
     content_hash,
 )
 from countroom.wallet.refusals import BalanceLimit, InsufficientFunds
-from countroom.wallet.state import Entry, Purse, Round, Row, Session, SessionSums, Tombstone, Wallet
+from countroom.wallet.state import Entry, Player, Round, Row, Session, SessionSums, Tombstone, Wallet
 
 _encode = msgspec.json.Encoder().encode
 
@@ -28,12 +28,13 @@ class Draft:
     """What a command would do. Dropping it leaves everything as it was (P5)."""
 
     __slots__ = (
-        "command", "ended", "entries", "moment", "moved", "new_id", "new_session", "posted", "purse", "rounds", "rows",
-        "sums", "tombstones", "touched",
+        "command", "ended", "entries", "moment", "moved", "new_id", "new_session", "player", "posted", "purse",
+        "rounds", "rows", "sums", "tombstones", "touched",
     )  # fmt: skip
 
-    def __init__(self, command: Command, purse: Purse, *, moment: datetime, new_id: Callable[[], UUID]) -> None:
-        self.command, self.purse, self.moment, self.new_id = command, purse, moment, new_id
+    def __init__(self, command: Command, player: Player, *, moment: datetime, new_id: Callable[[], UUID]) -> None:
+        self.command, self.player, self.moment, self.new_id = command, player, moment, new_id
+        self.purse = player.purse
         self.touched: dict[str, Wallet] = {}
         """Wallets as this command leaves them, by type."""
         self.rows: list[Row] = []

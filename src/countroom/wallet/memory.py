@@ -12,13 +12,11 @@ hold is forgotten, and read.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
-import msgspec
-
 from countroom.wallet.commands import Bet, Command, Win
-from countroom.wallet.state import Facts, Purse, Round, Session, Writes
+from countroom.wallet.state import Facts, Player, Writes
 
 PLAYERS_MAX: Final = 20_000
 """The latest players: a kilobyte or two for each."""
@@ -31,73 +29,45 @@ KEYS_MAX: Final = 50_000
 used is read at once instead of being refused first."""
 
 
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
-
-
-class _Player(msgspec.Struct):
-    """What was true of a player at the purse's version."""
-
-    purse: Purse
-    status: str
-    sessions: dict[tuple[UUID, UUID | None], Session]
-    """By game and the session asked for."""
-    rounds: dict[tuple[UUID, str], Round]
-
-
 class Memory:
     """The latest players. Passes that are under way at once never have a player in common."""
 
     def __init__(self) -> None:
-        self._players: OrderedDict[tuple[UUID, str], _Player] = OrderedDict()
+        self._players: OrderedDict[tuple[UUID, str], Player] = OrderedDict()
         self._keys: set[str] = set()
         self._older_keys: set[str] = set()
 
     def recall(self, commands: Sequence[Command], facts: Facts) -> list[Command]:
-        """Put what is remembered into ``facts``; return the commands that have to be read for.
+        """Put the remembered players into ``facts``; return the commands that have to be read for.
 
         All that is known of a player comes from here, or none of it: what is read may be newer.
         """
-        found: dict[tuple[UUID, str], _Player | None] = {}
+        unknown: set[tuple[UUID, str]] = set()
         for command in commands:
             whose = (command.user_id, command.currency)
-            if whose not in found or found[whose] is not None:
-                found[whose] = self._player_for(command, whose)
-        if None in found.values():
-            unread = [command for command in commands if found[command.user_id, command.currency] is None]
-        else:
-            unread = []
-        for whose, player in found.items():
-            if player is not None:
-                user_id = whose[0]
-                facts.purses[whose] = player.purse
-                facts.player_status[user_id] = player.status
-                for (game_id, session_id), session in player.sessions.items():
-                    facts.sessions[user_id, game_id, session_id] = session
-                facts.rounds |= player.rounds
-                for round_ in player.rounds.values():
-                    facts.rounds_by_id[round_.id] = round_
-        return unread
+            player = self._players.get(whose)
+            if player is None or not self._suffices(player, command):
+                unknown.add(whose)
+            else:
+                facts.players[whose] = player
+        if not unknown:
+            return []
+        for whose in unknown:
+            facts.players.pop(whose, None)
+        return [command for command in commands if (command.user_id, command.currency) in unknown]
 
-    def learn(self, commands: Sequence[Command], facts: Facts, writes: Writes) -> None:
+    def learn(self, facts: Facts, writes: Writes) -> None:
         """Remember what is true after a pass that has been written."""
         for written in writes.purses.values():
             written.version += 1
-        for command in commands:
-            whose, play = (command.user_id, command.currency), command.play
-            purse = facts.purses.get(whose)
-            if play is None or purse is None:
+        for whose, player in facts.players.items():
+            if player is None or not player.sessions:
+                self._players.pop(whose, None)  # what is remembered is older
                 continue
-            player = self._players.get(whose)
-            if player is None or player.purse is not purse:
-                player = self._players[whose] = _Player(purse, facts.player_status[command.user_id], {}, {})
+            self._players[whose] = player
             self._players.move_to_end(whose)
-            session = facts.sessions.get((command.user_id, play.game_id, play.session_id))
-            if session is not None:
-                _keep(player.sessions, (play.game_id, play.session_id), session, SESSIONS_MAX)
-            round_ = facts.rounds.get((play.game_id, play.round_key))
-            if round_ is not None:
-                _keep(player.rounds, (play.game_id, play.round_key), round_, ROUNDS_MAX)
+            _keep_latest(player.sessions, SESSIONS_MAX)
+            _keep_latest(player.rounds, ROUNDS_MAX)
         for user_id, _, currency in writes.new_sessions.values():
             self._players.pop((user_id, currency), None)  # its session has raised the version once more
         self._remember_keys(writes)
@@ -109,19 +79,19 @@ class Memory:
         for command in commands:
             self._players.pop((command.user_id, command.currency), None)
 
-    def _player_for(self, command: Command, whose: tuple[UUID, str]) -> _Player | None:
-        """Return the player, if everything that the command needs is remembered or certainly new."""
-        player, play = self._players.get(whose), command.play
-        if player is None or play is None or (play.game_id, play.session_id) not in player.sessions:
-            return None
+    def _suffices(self, player: Player, command: Command) -> bool:
+        """Whether everything that the command needs is remembered of the player, or certainly new."""
+        play = command.play
+        if play is None or (play.game_id, play.session_id) not in player.sessions:
+            return False
         opens = False
         for operation in command.operations:
             key = f"{command.source}:{operation.key}"
             if not isinstance(operation, (Bet, Win)) or key in self._keys or key in self._older_keys:
-                return None
+                return False
             opens = opens or isinstance(operation, Bet)
         # A round that is not remembered is new where a bet opens it; a win's may be an old one.
-        return player if opens or (play.game_id, play.round_key) in player.rounds else None
+        return opens or (play.game_id, play.round_key) in player.rounds
 
     def _remember_keys(self, writes: Writes) -> None:
         self._keys.update([row.external_id for row in writes.rows])
@@ -131,9 +101,6 @@ class Memory:
             self._older_keys, self._keys = self._keys, set()
 
 
-def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> None:
-    """Keep the latest few."""
-    kept.pop(key, None)
-    kept[key] = value
-    if len(kept) > most:
+def _keep_latest(kept: dict[Any, Any], most: int) -> None:
+    while len(kept) > most:
         del kept[next(iter(kept))]

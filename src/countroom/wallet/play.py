@@ -20,7 +20,7 @@ from countroom.wallet.refusals import (
     RoundClosed,
     RoundNotFound,
 )
-from countroom.wallet.state import Facts, Round, Row, Session, SessionSums, Tombstone
+from countroom.wallet.state import Facts, Player, Round, Row, Session, SessionSums, Tombstone
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,10 +48,11 @@ def find_round(draft: Draft, facts: Facts, new: Sequence[Operation]) -> Round | 
 
     A bet that has been made before is a repeat, and needs no open round, session or admission (P2).
     """
-    command, play = draft.command, draft.command.play
+    command, play, player = draft.command, draft.command.play, draft.player
     if play is None:
         return None
-    round_ = facts.rounds.get((play.game_id, play.round_key))
+    name = (play.game_id, play.round_key)
+    round_ = player.rounds.get(name) or facts.rounds.get(name)
     if round_ is not None and (round_.user_id != command.user_id or round_.currency != command.currency):
         raise ForeignRound
     betting = winning = False
@@ -59,13 +60,13 @@ def find_round(draft: Draft, facts: Facts, new: Sequence[Operation]) -> Round | 
         betting |= isinstance(operation, Bet)
         winning |= isinstance(operation, Win)
     if betting:
-        _admit_bets(command, play, round_, facts)
+        _admit_bets(command, play, round_, player)
     if round_ is None:
         if not betting and (not winning or play.win_needs_round):
             if command.operations and not winning:
                 return None  # a rollback of what never came: there is no round either
             raise RoundNotFound
-        round_ = _open_round(draft, play, facts)
+        round_ = _open_round(draft, play)
     else:
         round_ = replace(round_)
     draft.rounds[round_.id] = round_
@@ -79,11 +80,11 @@ def close_round(round_: Round, draft: Draft) -> None:
         draft.moved = True
 
 
-def _admit_bets(command: Command, play: Play, round_: Round | None, facts: Facts) -> None:
+def _admit_bets(command: Command, play: Play, round_: Round | None, player: Player) -> None:
     """Hold bets to what P7 asks of them; wins and reversals never pass here."""
-    if facts.player_status.get(command.user_id) != "active":
+    if player.status != "active":
         raise PlayerBlocked
-    session = facts.sessions.get((command.user_id, play.game_id, play.session_id))
+    session = player.sessions.get((play.game_id, play.session_id))
     if session is None or not session.is_open or session.currency != command.currency:
         raise NoOpenSession
     if play.session_id is not None and session.id != play.session_id:
@@ -92,9 +93,9 @@ def _admit_bets(command: Command, play: Play, round_: Round | None, facts: Facts
         raise RoundClosed
 
 
-def _open_round(draft: Draft, play: Play, facts: Facts) -> Round:
+def _open_round(draft: Draft, play: Play) -> Round:
     command = draft.command
-    session = facts.sessions.get((command.user_id, play.game_id, play.session_id))
+    session = draft.player.sessions.get((play.game_id, play.session_id))
     if session is None or session.currency != command.currency:
         # Wins are always accepted (P7), also for a game that was never launched here.
         session = Session(draft.new_id(), command.currency, is_open=False)
@@ -164,7 +165,7 @@ def _post(draft: Draft, operation: Bet | Win, kind: str, round_: Round, *, main:
             continue
         row = draft.post(
             operation, kind, wallet_type, part, ending=SECOND_ROW if first is not None else "", round_=round_,
-            metadata=_metadata(operation, round_),
+            metadata=metadata(operation, round_),
         )  # fmt: skip
         first = first or row.id
         if kind == "bet":
@@ -176,11 +177,12 @@ def _post(draft: Draft, operation: Bet | Win, kind: str, round_: Round, *, main:
 
 def _track(draft: Draft, operation: Bet | Win, kind: str, round_: Round) -> Posted:
     """Keep a free round's bet or win under its key; its amount is for people, and moves nothing."""
-    row = draft.post(operation, kind, "main", ZERO, round_=round_, metadata=_metadata(operation, round_))
+    row = draft.post(operation, kind, "main", ZERO, round_=round_, metadata=metadata(operation, round_))
     return Posted(operation.key, row.id, ZERO)
 
 
-def _metadata(operation: Bet | Win, round_: Round) -> str:
+def metadata(operation: Bet | Win, round_: Round) -> str:
+    """Return what a bet's or win's row says beside its columns, as JSON."""
     content = {"round": round_.external_id}
     if operation.award:
         content["award"] = operation.award

@@ -18,7 +18,19 @@ from asyncpg import Record
 from countroom.money import ZERO
 from countroom.postgres import Connection, Transaction
 from countroom.wallet.commands import SECOND_ROW, Command, Conclude, Reverse, Withdraw
-from countroom.wallet.state import Entry, Facts, Purse, Round, Row, Session, SessionSums, Tombstone, Wallet, Writes
+from countroom.wallet.state import (
+    Entry,
+    Facts,
+    Player,
+    Purse,
+    Round,
+    Row,
+    Session,
+    SessionSums,
+    Tombstone,
+    Wallet,
+    Writes,
+)
 
 STALE: Final = "CR001"
 """SQLSTATE of a write whose purses have moved on since they were read."""
@@ -146,9 +158,11 @@ async def read_facts(connection: Connection, commands: Sequence[Command], facts:
     ) in rows:  # fmt: skip
         known = known or known_keys > 0
         user_id, currency, game_id, asked_session_id, _, _ = asked[number - 1]
-        facts.player_status[user_id] = status
-        if main_id is not None and ((user_id, currency) not in facts.purses or locked_id is not None):
-            facts.purses[user_id, currency] = Purse(
+        player = facts.players.setdefault((user_id, currency))
+        if main_id is None:
+            continue
+        if player is None or locked_id is not None:
+            purse = Purse(
                 Wallet(main_id, user_id, currency, "main", Decimal(main_balance), main_sequence, _owed(main_owed)),
                 Wallet(bonus_id, user_id, currency, "bonus", Decimal(bonus_balance), bonus_sequence, _owed(bonus_owed)),
                 Wallet(locked_id, user_id, currency, "locked", Decimal(locked_balance), locked_sequence)
@@ -156,10 +170,14 @@ async def read_facts(connection: Connection, commands: Sequence[Command], facts:
                 else None,
                 version,
             )
+            if player is None:
+                player = facts.players[user_id, currency] = Player(purse, status)
+            player.purse = purse
         if session_id is not None:
-            facts.sessions[user_id, game_id, asked_session_id] = Session(session_id, session_currency, session_is_open)
+            player.sessions[game_id, asked_session_id] = Session(session_id, session_currency, session_is_open)
         if round_[0] is not None:
-            _remember(Round(*round_), facts)
+            found = Round(*round_)
+            player.rounds[found.game_id, found.external_id] = facts.rounds_by_id[found.id] = found
     if known:
         await _read_keys(connection, keys, facts)
 
@@ -191,11 +209,6 @@ def _owed(receivable: str | None) -> Decimal:
     return ZERO if receivable is None else Decimal(receivable)
 
 
-def _remember(round_: Round, facts: Facts) -> None:
-    facts.rounds[round_.game_id, round_.external_id] = round_
-    facts.rounds_by_id[round_.id] = round_
-
-
 async def _read_keys(connection: Connection, keys: Sequence[str], facts: Facts) -> None:
     """Read what keys have done before: transactions, tombstones, and the rounds that these touched."""
     keys = list(dict.fromkeys(keys))
@@ -214,8 +227,9 @@ async def _read_keys(connection: Connection, keys: Sequence[str], facts: Facts) 
                 facts.dead[stone.target_external_id] = stone
     rounds = {row.game_round_id for known in facts.rows.values() for row in known if row.game_round_id is not None}
     if rounds - facts.rounds_by_id.keys():
-        for round_ in await connection.fetch(_READ_ROUNDS, _ids(rounds)):
-            _remember(Round(*round_.values()), facts)
+        for record in await connection.fetch(_READ_ROUNDS, _ids(rounds)):
+            round_ = Round(*record.values())
+            facts.rounds_by_id[round_.id] = round_
 
 
 async def still_holds(connection: Connection, purses: Sequence[Purse], refused: Sequence[Command]) -> bool:
@@ -254,33 +268,19 @@ async def write(connection: Connection, writes: Writes, moment: datetime, *, fro
     purses = [writes.purses[wallet_id] for wallet_id in sorted(writes.purses)]
     others = [wallet for wallet in writes.wallets.values() if wallet.type != "main"]
     sessions = sorted(writes.sessions)
-    rows, entries, rounds = writes.rows, writes.entries, list(writes.new_rounds.values())
     changed = list(writes.changed_rounds.values())
+    rows, entries = _rows(writes)
     arguments = [
         moment,
         _ids([purse.main.id for purse in purses]),
         *_arrays([_purse(purse) for purse in purses], 4),
-        _ids([row.id for row in rows]),
-        _ids([row.wallet_account_id for row in rows]),
-        _ids([row.user_id for row in rows]),
-        _ids([row.game_id for row in rows]),
-        _ids([row.game_round_id for row in rows]),
-        _ids([row.payment_id for row in rows]),
-        *_arrays([_row(row) for row in rows], 11),
-        _ids([entry.wallet_account_id for entry in entries]),
-        _ids([entry.transaction_id for entry in entries]),
-        *_arrays([_entry(entry) for entry in entries], 3),
-        _ids([round_.id for round_ in rounds]),
-        _ids([round_.session_id for round_ in rounds]),
-        _ids([round_.user_id for round_ in rounds]),
-        _ids([round_.game_id for round_ in rounds]),
-        *_arrays([_round(round_) for round_ in rounds], 7),
+        *_arrays(rows, 26),
         _ids([round_.id for round_ in changed]),
         *_arrays([_changed_round(round_) for round_ in changed], 5),
         _ids(sessions),
         *_arrays([_sums(writes.sessions[session_id]) for session_id in sessions], 2),
     ]
-    if not (others or more or writes.ended or writes.tombstones):
+    if not (others or entries or more or writes.ended or writes.tombstones):
         await connection.execute(_WRITE_FROM_MEMORY if from_memory else _WRITE_PLAY, *arguments)
         return
     stones = writes.tombstones
@@ -289,6 +289,9 @@ async def write(connection: Connection, writes: Writes, moment: datetime, *, fro
         *arguments,
         _ids([wallet.id for wallet in others]),
         *_arrays([_wallet(wallet) for wallet in others], 3),
+        _ids([entry.wallet_account_id for entry in entries]),
+        _ids([entry.transaction_id for entry in entries]),
+        *_arrays([_entry(entry) for entry in entries], 3),
         _ids([session_id for session_id, *_ in more]),
         _ids([user_id for _, user_id, *_ in more]),
         _ids([game_id for _, _, game_id, _ in more]),
@@ -300,6 +303,24 @@ async def write(connection: Connection, writes: Writes, moment: datetime, *, fro
         _ids([stone.user_id for stone in stones]),
         *_arrays([_stone(stone) for stone in stones], 7),
     )
+
+
+def _rows(writes: Writes) -> tuple[list[tuple[str, ...]], list[Entry]]:
+    """Return each transaction with its line of the journal and the round that it opens, and the other lines."""
+    entries: dict[tuple[UUID, UUID], Entry] = {}
+    others: list[Entry] = []
+    for entry in writes.entries:
+        where = (entry.transaction_id, entry.wallet_account_id)
+        if where in entries:
+            others.append(entry)
+        else:
+            entries[where] = entry
+    rounds: dict[UUID | None, Round] = dict(writes.new_rounds.items())
+    rows = [
+        _row(row, entries.pop((row.id, row.wallet_account_id), None), rounds.pop(row.game_round_id, None))
+        for row in writes.rows
+    ]
+    return rows, [*entries.values(), *others]
 
 
 # Arrays travel as PostgreSQL's own text form of an array, `{a,b,NULL}`: the driver looks at each element
@@ -355,10 +376,14 @@ def _wallet(wallet: Wallet) -> tuple[str, ...]:
     return str(wallet.balance), str(wallet.sequence), str(wallet.receivable)
 
 
-def _row(row: Row) -> tuple[str, ...]:
+def _row(row: Row, entry: Entry | None, opened: Round | None) -> tuple[str, ...]:
+    line = _NO_ENTRY if entry is None else _entry(entry)
+    round_ = _NO_ROUND if opened is None else _round(opened)
     return (
-        _quoted(row.external_id), row.wallet_type, row.currency, row.type, row.status, str(row.amount), str(row.fee),
-        _bytes(row.request_hash), str(row.answer_balance), _quoted(row.provider), _quoted(row.metadata),
+        str(row.id), str(row.wallet_account_id), *line, str(row.user_id), _text(row.game_id), _text(row.game_round_id),
+        _quoted(row.provider), row.currency, *round_, _quoted(row.external_id), row.wallet_type, row.type, row.status,
+        str(row.amount), str(row.fee), _bytes(row.request_hash), str(row.answer_balance), _quoted(row.metadata),
+        _text(row.payment_id),
     )  # fmt: skip
 
 
@@ -368,9 +393,13 @@ def _entry(entry: Entry) -> tuple[str, ...]:
 
 def _round(round_: Round) -> tuple[str, ...]:
     return (
-        _quoted(round_.provider), _quoted(round_.external_id), round_.currency, str(round_.bet_amount),
-        str(round_.win_amount), str(round_.bonus_bet_amount), round_.status,
+        _quoted(round_.external_id), str(round_.session_id), str(round_.bet_amount), str(round_.win_amount),
+        str(round_.bonus_bet_amount), round_.status,
     )  # fmt: skip
+
+
+_NO_ENTRY: Final = ("NULL",) * 3
+_NO_ROUND: Final = ("NULL",) * 6
 
 
 def _changed_round(round_: Round) -> tuple[str, ...]:
@@ -473,14 +502,29 @@ WITH purses AS (
     UPDATE wallet_accounts w
        SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
            version = w.version + 1, updated_at = $1
-      FROM unnest($2::text::uuid[], $3::text::bigint[], $4::text::numeric[], $5::text::bigint[],
-                  $6::text::numeric[])
-           AS new (id, version, balance, sequence, receivable)
+      FROM (SELECT unnest($2::text::uuid[]) AS id, unnest($3::text::bigint[]) AS version,
+                   unnest($4::text::numeric[]) AS balance, unnest($5::text::bigint[]) AS sequence,
+                   unnest($6::text::numeric[]) AS receivable) new
      WHERE w.id = new.id AND w.version = new.version
     RETURNING w.id
 ), written AS MATERIALIZED (
     -- The database's own clock, read when this transaction has its id: seals rest on that.
     SELECT count(*) AS purses, clock_timestamp() AS moment FROM purses
+), new AS MATERIALIZED (
+    -- A transaction, its line of the journal, and the round that it opens: what they share comes once.
+    SELECT unnest($7::text::uuid[]) AS id, unnest($8::text::uuid[]) AS wallet_account_id,
+           unnest($9::text::bigint[]) AS sequence, unnest($10::text::numeric[]) AS moved,
+           unnest($11::text::numeric[]) AS balance_after, unnest($12::text::uuid[]) AS user_id,
+           unnest($13::text::uuid[]) AS game_id, unnest($14::text::uuid[]) AS game_round_id,
+           unnest($15::text::text[]) AS provider, unnest($16::text::text[]) AS currency,
+           unnest($17::text::text[]) AS round_key, unnest($18::text::uuid[]) AS session_id,
+           unnest($19::text::numeric[]) AS round_bet, unnest($20::text::numeric[]) AS round_win,
+           unnest($21::text::numeric[]) AS round_bonus_bet, unnest($22::text::game_round_status[]) AS round_status,
+           unnest($23::text::text[]) AS external_id, unnest($24::text::wallet_type[]) AS wallet_type,
+           unnest($25::text::transaction_type[]) AS type, unnest($26::text::transaction_status[]) AS status,
+           unnest($27::text::numeric[]) AS amount, unnest($28::text::numeric[]) AS fee,
+           unnest($29::text::bytea[]) AS request_hash, unnest($30::text::numeric[]) AS answer_balance,
+           unnest($31::text::jsonb[]) AS metadata, unnest($32::text::uuid[]) AS payment_id
 ), posted AS (
     INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id,
                               wallet_type, currency, type, status, amount, fee, request_hash, answer_balance, provider,
@@ -488,43 +532,33 @@ WITH purses AS (
     SELECT id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id, wallet_type, currency,
            type, status, amount, fee, request_hash, answer_balance, provider, metadata,
            CASE WHEN status <> 'pending' THEN (SELECT moment FROM written) END, (SELECT moment FROM written)
-      FROM unnest($7::text::uuid[], $8::text::uuid[], $9::text::uuid[], $10::text::uuid[],
-                  $11::text::uuid[], $12::text::uuid[], $13::text::text[], $14::text::wallet_type[],
-                  $15::text::text[], $16::text::transaction_type[], $17::text::transaction_status[],
-                  $18::text::numeric[],
-                  $19::text::numeric[], $20::text::bytea[], $21::text::numeric[], $22::text::text[],
-                  $23::text::jsonb[])
-           AS new (id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id, wallet_type,
-                   currency, type, status, amount, fee, request_hash, answer_balance, provider, metadata)
+      FROM new
 ), journal AS (
     INSERT INTO wallet_entries (wallet_account_id, transaction_id, sequence, amount, balance_after, created_at)
-    SELECT wallet_account_id, transaction_id, sequence, amount, balance_after,
-           (SELECT moment FROM written)
-      FROM unnest($24::text::uuid[], $25::text::uuid[], $26::text::bigint[], $27::text::numeric[],
-                  $28::text::numeric[])
-           AS new (wallet_account_id, transaction_id, sequence, amount, balance_after)
+    SELECT wallet_account_id, id, sequence, moved, balance_after, (SELECT moment FROM written)
+      FROM new
+     WHERE sequence IS NOT NULL
 ), opened AS (
     INSERT INTO game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount,
                              bonus_bet_amount, status, opened_at, closed_at)
-    SELECT id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount, bonus_bet_amount,
-           status, (SELECT moment FROM written), CASE WHEN status <> 'open' THEN (SELECT moment FROM written) END
-      FROM unnest($29::text::uuid[], $30::text::uuid[], $31::text::uuid[], $32::text::uuid[], $33::text::text[],
-                  $34::text::text[], $35::text::text[], $36::text::numeric[], $37::text::numeric[],
-                  $38::text::numeric[], $39::text::game_round_status[])
-           AS new (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount,
-                   bonus_bet_amount, status)
+    SELECT game_round_id, session_id, user_id, game_id, provider, round_key, currency, round_bet, round_win,
+           round_bonus_bet, round_status, (SELECT moment FROM written),
+           CASE WHEN round_status <> 'open' THEN (SELECT moment FROM written) END
+      FROM new
+     WHERE session_id IS NOT NULL
 ), changed AS (
     UPDATE game_rounds r
        SET bet_amount = new.bet_amount, win_amount = new.win_amount, bonus_bet_amount = new.bonus_bet_amount,
            status = new.status, closed_at = new.closed_at
-      FROM unnest($40::text::uuid[], $41::text::numeric[], $42::text::numeric[], $43::text::numeric[],
-                  $44::text::game_round_status[], $45::text::timestamptz[])
-           AS new (id, bet_amount, win_amount, bonus_bet_amount, status, closed_at)
+      FROM (SELECT unnest($33::text::uuid[]) AS id, unnest($34::text::numeric[]) AS bet_amount,
+                   unnest($35::text::numeric[]) AS win_amount, unnest($36::text::numeric[]) AS bonus_bet_amount,
+                   unnest($37::text::game_round_status[]) AS status, unnest($38::text::timestamptz[]) AS closed_at) new
      WHERE r.id = new.id
 ), sums AS (
     UPDATE game_sessions s
        SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win
-      FROM unnest($46::text::uuid[], $47::text::numeric[], $48::text::numeric[]) AS new (id, bet, win)
+      FROM (SELECT unnest($39::text::uuid[]) AS id, unnest($40::text::numeric[]) AS bet,
+                   unnest($41::text::numeric[]) AS win) new
      WHERE s.id = new.id
 )"""
 
@@ -532,30 +566,36 @@ _OTHER_CHANGES: Final = """, others AS (
     UPDATE wallet_accounts w
        SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
            updated_at = $1
-      FROM unnest($49::text::uuid[], $50::text::numeric[], $51::text::bigint[], $52::text::numeric[])
+      FROM unnest($42::text::uuid[], $43::text::numeric[], $44::text::bigint[], $45::text::numeric[])
            AS new (id, balance, sequence, receivable)
      WHERE w.id = new.id
+), other_journal AS (
+    INSERT INTO wallet_entries (wallet_account_id, transaction_id, sequence, amount, balance_after, created_at)
+    SELECT wallet_account_id, transaction_id, sequence, amount, balance_after, (SELECT moment FROM written)
+      FROM unnest($46::text::uuid[], $47::text::uuid[], $48::text::bigint[], $49::text::numeric[],
+                  $50::text::numeric[])
+           AS new (wallet_account_id, transaction_id, sequence, amount, balance_after)
 ), sessions AS (
     INSERT INTO game_sessions (id, user_id, game_id, currency, bet_amount, win_amount, status, opened_at, closed_at)
     SELECT id, user_id, game_id, currency, bet, win, 'closed', (SELECT moment FROM written),
            (SELECT moment FROM written)
-      FROM unnest($53::text::uuid[], $54::text::uuid[], $55::text::uuid[], $56::text::text[],
-                  $57::text::numeric[], $58::text::numeric[])
+      FROM unnest($51::text::uuid[], $52::text::uuid[], $53::text::uuid[], $54::text::text[],
+                  $55::text::numeric[], $56::text::numeric[])
            AS new (id, user_id, game_id, currency, bet, win)
 ), ended AS (
     UPDATE transactions t
        SET status = new.status,
            processed_at = coalesce(t.processed_at, (SELECT moment FROM written))
-      FROM unnest($59::text::uuid[], $60::text::transaction_status[]) AS new (id, status)
+      FROM unnest($57::text::uuid[], $58::text::transaction_status[]) AS new (id, status)
      WHERE t.id = new.id
 ), stones AS (
     INSERT INTO tombstones (id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
                             answer_balance, created_at)
     SELECT id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
            answer_balance, (SELECT moment FROM written)
-      FROM unnest($61::text::uuid[], $62::text::uuid[], $63::text::text[], $64::text::text[],
-                  $65::text::bytea[], $66::text::text[], $67::text::numeric[], $68::text::numeric[],
-                  $69::text::numeric[])
+      FROM unnest($59::text::uuid[], $60::text::uuid[], $61::text::text[], $62::text::text[],
+                  $63::text::bytea[], $64::text::text[], $65::text::numeric[], $66::text::numeric[],
+                  $67::text::numeric[])
            AS new (id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
                    answer_balance)
 )"""
@@ -568,11 +608,10 @@ SELECT refuse_stale(cardinality($2::text::uuid[]) - purses) FROM written
 _REFUSE_STALE_OR_DEAD: Final = """
 SELECT refuse_stale(cardinality($2::text::uuid[]) - purses
     + (SELECT count(*)
-         FROM unnest($13::text::text[]) AS new (key),
-              LATERAL (SELECT FROM tombstones WHERE external_id = new.key LIMIT 1) s)
+         FROM new, LATERAL (SELECT FROM tombstones WHERE external_id = new.external_id LIMIT 1) s)
     + (SELECT count(*)
-         FROM unnest($13::text::text[]) AS new (key),
-              LATERAL (SELECT FROM tombstones WHERE target_external_id = new.key AND outcome <> 'repeated' LIMIT 1) s))
+         FROM new, LATERAL (SELECT FROM tombstones
+                             WHERE target_external_id = new.external_id AND outcome <> 'repeated' LIMIT 1) s))
   FROM written
 """
 _WRITE_PLAY: Final = _CHANGES_OF_PLAY + _REFUSE_STALE

@@ -15,7 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from countroom.money import AMOUNT_MAX, EXPONENTS, ZERO, unit
-from countroom.wallet import cashier, play
+from countroom.wallet import cashier, plain, play
 from countroom.wallet.commands import (
     KEY_LENGTH_MAX,
     RESERVED,
@@ -46,7 +46,7 @@ from countroom.wallet.refusals import (
     WalletRefusal,
     WrongCurrency,
 )
-from countroom.wallet.state import Facts, Purse, Round, Row, Tombstone, Writes
+from countroom.wallet.state import Facts, Player, Round, Row, Tombstone, Writes
 
 _CASHIER: Final[dict[type, Callable[..., Posted]]] = {
     Deposit: cashier.deposit,
@@ -117,8 +117,17 @@ class Ledger:
             WalletRefusal: one of its kinds, with the balance before the command; nothing of the
                 command has happened.
         """
-        purse = self._purse(command)
-        draft = Draft(command, purse, moment=self.moment, new_id=self.new_id)
+        answer = plain.post(command, self.facts, self.writes, moment=self.moment, new_id=self.new_id)
+        return answer if answer is not None else self.decide(command)
+
+    def decide(self, command: Command) -> Answer:
+        """Apply one command of any kind, on a draft.
+
+        Raises:
+            WalletRefusal: as of `apply`.
+        """
+        player = self._player(command)
+        draft = Draft(command, player, moment=self.moment, new_id=self.new_id)
         try:
             known = [self._known(operation, draft) for operation in command.operations]
             if known and None not in known:
@@ -132,7 +141,7 @@ class Ledger:
             if draft.spendable > AMOUNT_MAX:
                 raise BalanceLimit  # each wallet could hold its part, and no answer their sum
         except WalletRefusal as refusal:
-            refusal.balance = purse.spendable
+            refusal.balance = player.purse.spendable
             raise
         balance = draft.spendable
         if draft.moved:
@@ -142,13 +151,14 @@ class Ledger:
 
     # What a command finds ----------------------------------------------------------------
 
-    def _purse(self, command: Command) -> Purse:
-        purse = self.facts.purses.get((command.user_id, command.currency))
-        if purse is None:
-            if command.user_id in self.facts.player_status:
+    def _player(self, command: Command) -> Player:
+        whose = (command.user_id, command.currency)
+        player = self.facts.players.get(whose)
+        if player is None:
+            if whose in self.facts.players:
                 raise WrongCurrency(field="currency")
             raise UnknownPlayer
-        return purse
+        return player
 
     def _replay(self, draft: Draft, known: Sequence[list[Row] | Tombstone | None]) -> Answer:
         """Give the first answer again: every operation has been done before (P2)."""
@@ -268,13 +278,14 @@ class Ledger:
         command, writes, facts = draft.command, self.writes, self.facts
         if draft.new_session is not None and command.play is not None:
             session = draft.new_session
-            facts.sessions[command.user_id, command.play.game_id, command.play.session_id] = session
+            draft.player.sessions[command.play.game_id, command.play.session_id] = session
             writes.new_sessions[session.id] = (command.user_id, command.play.game_id, command.currency)
         for round_ in draft.rounds.values():
-            is_new = round_.id not in facts.rounds_by_id or round_.id in writes.new_rounds
+            name = (round_.game_id, round_.external_id)
+            was_there = draft.player.rounds.pop(name, None) is not None or round_.id in facts.rounds_by_id
+            is_new = round_.id in writes.new_rounds or not was_there
             (writes.new_rounds if is_new else writes.changed_rounds)[round_.id] = round_
-            facts.rounds[round_.game_id, round_.external_id] = round_
-            facts.rounds_by_id[round_.id] = round_
+            draft.player.rounds[name] = facts.rounds[name] = facts.rounds_by_id[round_.id] = round_
         for session_id, sums in draft.sums.items():
             total = writes.sessions.get(session_id)
             if total is None:

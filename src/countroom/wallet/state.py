@@ -118,6 +118,17 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     is_open: bool
 
 
+class Player(msgspec.Struct):
+    """A player in one currency: what is true at the version of the purse."""
+
+    purse: Purse
+    status: str
+    sessions: dict[tuple[UUID, UUID | None], Session] = msgspec.field(default_factory=dict)
+    """By game and the session asked for (None: the latest)."""
+    rounds: dict[tuple[UUID, str], Round] = msgspec.field(default_factory=dict)
+    """By game and the provider's round id. Somebody else's is among them where one was named."""
+
+
 class SessionSums(msgspec.Struct, gc=False):
     """What a batch adds to a session's sums."""
 
@@ -129,8 +140,8 @@ class SessionSums(msgspec.Struct, gc=False):
 class Facts:
     """What is already there."""
 
-    purses: dict[tuple[UUID, str], Purse] = field(default_factory=dict)
-    """By player and currency."""
+    players: dict[tuple[UUID, str], Player | None] = field(default_factory=dict)
+    """By player and currency; None where a player has no wallets in it."""
     rows: dict[str, list[Row]] = field(default_factory=dict)
     """By external id without `SECOND_ROW`: one row, or the two rows of an operation on two wallets."""
     tombstones: dict[str, Tombstone] = field(default_factory=dict)
@@ -138,13 +149,9 @@ class Facts:
     dead: dict[str, Tombstone] = field(default_factory=dict)
     """By the target's external id: the one end that counts (P4)."""
     rounds: dict[tuple[UUID, str], Round] = field(default_factory=dict)
-    """By game and the provider's round id."""
+    """Those that this pass has opened, by game and the provider's round id: another player may name one."""
     rounds_by_id: dict[UUID, Round] = field(default_factory=dict)
     """Rounds of reversed bets and wins, which a rollback may not name."""
-    sessions: dict[tuple[UUID, UUID, UUID | None], Session] = field(default_factory=dict)
-    """By player, game and the session asked for (None: the player's latest)."""
-    player_status: dict[UUID, str] = field(default_factory=dict)
-    """Of each player that exists."""
 
 
 @dataclass(slots=True)
