@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from prometheus_client import Counter, Histogram
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from countroom.games import service as games
 from countroom.games.catalog import Catalog, Provider
@@ -105,6 +106,31 @@ async def _read(receive: "Receive", bytes_max: int) -> bytes | None:
 
 
 async def _answer(send: "Send", reply: Reply) -> None:
+    cycle = getattr(send, "__self__", None)
+    if isinstance(cycle, RequestResponseCycle) and cycle.scope["method"] == "POST" and not cycle.flow.write_paused:
+        _answer_at_once(cycle, reply)
+        return
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(reply.body)).encode())]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+def _answer_at_once(cycle: RequestResponseCycle, reply: Reply) -> None:
+    """Do what the server's own `send` does, in one write and without a look at headers that are always the same.
+
+    Two messages with their checks were an eighth of a callback's time.
+    """
+    if cycle.disconnected:
+        return
+    head = [STATUS_LINE[reply.status]]
+    for name, value in cycle.default_headers:
+        head += (name, b": ", value, b"\r\n")
+    if not cycle.keep_alive:
+        head.append(b"connection: close\r\n")
+    head.append(b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(reply.body))
+    cycle.response_started = cycle.response_complete = True
+    cycle.transport.write(b"".join(head) + reply.body)
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()

@@ -31,7 +31,8 @@ TRANSACTIONS_MAX: Final = 100
 
 _log = structlog.get_logger()
 
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\A[^\x00-\x1f]+\Z")]
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+"""Not yet held to printable characters: the wallet does that to what it keeps, and nothing else finds such a name."""
 _Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z][A-Z0-9_]{2,31}\Z")]
 
 
