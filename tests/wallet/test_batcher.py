@@ -47,14 +47,7 @@ async def waiters(casino: Casino, count: int = 1) -> None:
 
 
 async def neighbours(casino: Casino, count: int) -> list[Player]:
-    """Players whose commands go in one pass."""
-    found: dict[int, list[Player]] = {}
-    while True:
-        player = await casino.player(main="10.00")
-        lane = found.setdefault(hash(player.id) % batch.LANES, [])
-        lane.append(player)
-        if len(lane) == count:
-            return lane
+    return [await casino.player(main="10.00") for _ in range(count)]
 
 
 async def asked(*calls: "asyncio.Task[Answer]") -> list[Answer | BaseException]:
@@ -384,3 +377,19 @@ async def test_several_batchers_never_wait_for_each_other_in_a_circle(casino: Ca
     assert sum([(await player.balance("main")) + (await player.balance("bonus")) for player in players]) == (
         3200 - 600 + 600 * CENT
     )
+
+
+async def test_with_several_passes_under_way_each_players_commands_keep_their_order(casino: Casino) -> None:
+    players = await neighbours(casino, 3)
+    left: dict[int, list[Decimal]] = {0: [], 1: [], 2: []}
+
+    async def bet(which: int, number: int) -> None:
+        player = players[which]
+        answer = await batcher.submit(player.command(Bet(f"{which}-{number}", CENT), round_key=f"{which}-{number}"))
+        left[which].append(answer.balance)
+
+    async with Batcher(casino.database, lanes=3) as batcher:
+        await asyncio.gather(*(bet(which, number) for number in range(100) for which in left))
+
+    for balances in left.values():
+        assert balances == [10 - CENT * number for number in range(1, 101)]

@@ -14,12 +14,12 @@ write raises it, and refuses the whole pass when one is no longer what was read 
 the pass is made anew: from memory, with everything read, and at last with the main wallets locked
 first, in id order, inside a transaction; for players who are played by several processes at once,
 waiting is cheaper than trying again (docs/decisions/0011). Within a process nobody meets himself:
-what a player has outstanding is in one lane, in the order of its arrival.
+a player is in one pass at a time, his commands in the order of their arrival.
 
 What bounds it: PostgreSQL's own cost of a bet's rows, then Python's of deciding; the log flush of
 phase 3 is shared by the batch, which is where the gain over row-by-row posting comes from
-(docs/performance.md has the figures). There is no timer: a lane takes whatever is waiting as soon
-as it is free, so an idle system answers one command in one pass, and a busy one collects while the
+(docs/performance.md has the figures). There is no timer: a lane takes its share of whatever is waiting as
+soon as it is free, so an idle system answers one command in one pass, and a busy one collects while the
 pass before it commits.
 """
 
@@ -60,8 +60,7 @@ answer, and a write whose caller has gone only delays those who are still there.
 LANES: Final = 1
 """Passes under way at once in a web process: while PostgreSQL writes one, there are requests to read and answers to
 write, and one pass with everything that waits costs less than two with half of it. A process that does
-nothing else takes two, so that one decides while the other is written. What a player has outstanding is
-always in one lane: two passes with one wallet would only wait for each other."""
+nothing else takes two, so that one decides while the other is written."""
 MEMORY_RESTS_SECONDS: Final = (0.1, 30.0)
 """So long a lane reads for everybody, after somebody else has written about a player whom it remembered: a
 refused pass costs more than a read one. Twice as long each time, where other processes play the same
