@@ -30,6 +30,8 @@ from sandbox_process import Sandbox
 
 for name in [name for name in os.environ if name.endswith("_URL") or name.startswith("COUNTROOM_")]:
     del os.environ[name]
+# Where this is set, each process that a test starts would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["COUNTROOM_DATA"] = "/dev/null/unmarked-tests-have-no-stores"
 
 
