@@ -4,6 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 BIN := .venv/bin
+# Where this is set, as in many containers, each process would compile everything that it imports: half a second.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help up test lint torture mutants requirements schema clean
 

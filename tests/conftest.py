@@ -7,17 +7,14 @@ environment, and there is no data folder from which one could be started.
 import asyncio
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from typing import Final, NamedTuple
 
 import clickhouse_connect
 import psycopg2
-import psycopg2.extensions
 import pytest
 import redis as redis_client
 from clickhouse_connect.driver.client import Client
@@ -27,14 +24,21 @@ from countroom.embedded import stores as embedded_stores
 from countroom.embedded.process import free_port
 from countroom.schema import migrate
 from countroom.settings import Settings, load
+from databases import TEMPLATE, Databases, with_database
 from folders import data_folder
 from sandbox_process import Sandbox
 
 for name in [name for name in os.environ if name.endswith("_URL") or name.startswith("COUNTROOM_")]:
     del os.environ[name]
+# Where this is set, each process that a test starts would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["COUNTROOM_DATA"] = "/dev/null/unmarked-tests-have-no-stores"
 
-TEMPLATE = "template_migrated"
+LONG: Final = (
+    "test_kill_anything", "test_live", "test_up", "test_play", "test_histories", "test_openapi",
+    "test_kill_the_write_path",
+)  # fmt: skip
+"""The files whose tests take longest: twenty seconds and more."""
 
 
 class RunningStores(NamedTuple):
@@ -57,25 +61,23 @@ def stores() -> Iterator[RunningStores]:
 
 
 @pytest.fixture(scope="session")
-def administration(stores: RunningStores) -> Iterator[psycopg2.extensions.connection]:
-    """A connection on which databases are made; there is a migrated template to make them from."""
+def databases(stores: RunningStores) -> Iterator[Databases]:
+    """Migrated databases, made from a template."""
     with closing(psycopg2.connect(with_database(stores.database_url, "postgres"))) as connection:
         connection.autocommit = True
-        run(connection, f"CREATE DATABASE {TEMPLATE}")
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {TEMPLATE}")
         # In a thread of its own: no event loop of a test is touched.
         with ThreadPoolExecutor(max_workers=1) as pool:
             pool.submit(lambda: asyncio.run(migrate.apply(with_database(stores.database_url, TEMPLATE)))).result()
-        yield connection
+        yield Databases(stores.database_url, connection)
 
 
 @pytest.fixture
-def database_url(stores: RunningStores, administration: psycopg2.extensions.connection) -> Iterator[str]:
-    """A fresh PostgreSQL database with the whole schema."""
-    database = f"test_{secrets.token_hex(6)}"
-    run(administration, f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
-    yield with_database(stores.database_url, database)
-    drop_slots(administration, database)
-    run(administration, f"DROP DATABASE {database} WITH (FORCE)")
+def database_url(databases: Databases) -> Iterator[str]:
+    """A PostgreSQL database with the whole schema, and nothing in it."""
+    with databases.one() as url:
+        yield url
 
 
 @pytest.fixture
@@ -126,34 +128,16 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         made.kill()
 
 
-def with_database(url: str, database: str) -> str:
-    """Return the same server's address with another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: a test that starts last costs all of its time.
 
-
-def run(connection: psycopg2.extensions.connection, statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-
-
-def drop_slots(connection: psycopg2.extensions.connection, database: str) -> None:
-    """Drop the replication slots that a test left: a database with slots cannot be dropped."""
-    deadline = time.monotonic() + 10
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s",
-                (database,),
-            )
-            left = cursor.fetchall()
-            if not left:
-                return
-            for slot, pid in left:
-                try:
-                    cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
-                    cursor.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
-                except psycopg2.errors.ObjectInUse:
-                    assert time.monotonic() < deadline, f"replication slot {slot} stays in use"
+    xdist gives each of two workers one half of the list, so every second one goes to the head of the second half.
+    """
+    long = [item for item in items if item.path.stem in LONG]
+    short = [item for item in items if item.path.stem not in LONG]
+    first, second = long[::2], long[1::2]
+    middle = max(len(items) // 2 - len(first), 0)
+    items[:] = [*first, *short[:middle], *second, *short[middle:]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,12 +1,17 @@
-"""A casino in every state that the dashboard may meet, its address, and a browser."""
+"""A casino in every state that the dashboard may meet, its address, and a browser.
+
+The browser is started once and belongs to the event loop in which that was done: the tests of this folder share it.
+"""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg2
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from browser.played import Casino, open_casino
@@ -17,7 +22,14 @@ from countroom.settings import Settings
 from countroom.warehouse import pipeline
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder in one event loop."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def casino(settings: Settings) -> AsyncIterator[Casino]:
     """An empty casino: games, rates and an administrator; nobody has played."""
     opened = await open_casino(settings)
@@ -25,7 +37,7 @@ async def casino(settings: Settings) -> AsyncIterator[Casino]:
     await opened.database.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def played(casino: Casino) -> AsyncIterator[Casino]:
     """A casino after two days of play, all of it counted; the pipeline goes on carrying."""
     await casino.register_players(48)
@@ -45,7 +57,7 @@ def address(casino: Casino) -> Iterator[str]:
         yield served
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)

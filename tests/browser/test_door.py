@@ -4,7 +4,7 @@ import re
 from collections.abc import AsyncIterator
 
 import httpx
-import pytest
+import pytest_asyncio
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
@@ -14,7 +14,7 @@ from countroom.web.app import create_app
 ADDRESS = "http://back.office"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def client(casino: Casino) -> AsyncIterator[AsyncTestClient[Litestar]]:
     async with AsyncTestClient(create_app(casino.settings), base_url=ADDRESS) as client:
         yield client

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, FloatRect, Page, expect
 
 import casino as wallet_casino
@@ -54,7 +55,7 @@ class Desk:
             yield visitor
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def desk(settings: Settings) -> AsyncIterator[Desk]:
     assert settings.database_url
     assert settings.clickhouse_url

@@ -1,20 +1,18 @@
 """The web application behind uvicorn, and a real browser window in front of it."""
 
-import os
-import subprocess
-import sys
-import tempfile
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-import httpx
+import uvicorn
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
-from countroom.embedded.process import free_port
 from countroom.settings import Settings
+from countroom.web.app import Front, create_app
 
 Theme = Literal["light", "dark"]
 
@@ -49,49 +47,26 @@ class Visitor:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
-    """`countroom serve` as a process of its own, on a free port."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "countroom", "serve"],
-            env={**os.environ, **_environment(settings), "COUNTROOM_PORT": str(port)},
-            stdout=said,
-            stderr=subprocess.STDOUT,
+    """The web application behind a port of its own, in a thread: a process of its own would first import all of it."""
+    with socket.socket(
+        proto=socket.IPPROTO_TCP
+    ) as listener:  # named: only then does asyncio send small answers at once
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                Front(create_app(settings)), http="httptools", lifespan="on", log_config=None, access_log=False
+            )
         )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
         try:
-            until(lambda: process.poll() is not None or _answers(address))
-            said.seek(0)
-            assert process.poll() is None, said.read().decode()
-            yield address
+            until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the web did not start: its log says why"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            process.terminate()
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    values = {
-        "COUNTROOM_DATA": str(settings.data_dir),
-        "DATABASE_URL": settings.database_url,
-        "REDIS_URL": settings.redis_url,
-        "CLICKHOUSE_URL": settings.clickhouse_url,
-        "COUNTROOM_SECRET_KEY": settings.secret_key,
-        "COUNTROOM_SANDBOX_PSP_URL": settings.sandbox_psp_url,
-        "COUNTROOM_SANDBOX_PSP_SECRET": settings.sandbox_psp_secret,
-    }
-    return {name: value for name, value in values.items() if value}
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/health/live").status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False
+            server.should_exit = True
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from countroom.embedded import up
+from countroom.embedded.process import free_port
 from countroom.embedded.stores import owned
 from countroom.embedded.supervised import BACKOFF_SECONDS, Backoff, children
 from countroom.settings import Settings, load
@@ -37,9 +38,9 @@ def run(settings: Settings) -> tuple[int, str]:
 def test_a_used_port_is_refused_before_anything_starts(busy: int, tmp_path: Path) -> None:
     for variable in ("COUNTROOM_PORT", "COUNTROOM_SANDBOX_PSP_PORT", "COUNTROOM_SANDBOX_PROVIDER_PORT"):
         given = {
-            "COUNTROOM_PORT": "47113",
-            "COUNTROOM_SANDBOX_PSP_PORT": "47114",
-            "COUNTROOM_SANDBOX_PROVIDER_PORT": "47115",
+            "COUNTROOM_PORT": str(free_port()),
+            "COUNTROOM_SANDBOX_PSP_PORT": str(free_port()),
+            "COUNTROOM_SANDBOX_PROVIDER_PORT": str(free_port()),
         }
         code, said = run(load({"COUNTROOM_DATA": str(tmp_path), **given, variable: str(busy)}))
         assert code == 1
