@@ -7,13 +7,11 @@ environment, and there is no data folder from which one could be started.
 import asyncio
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
 
 import clickhouse_connect
 import psycopg2
@@ -22,26 +20,19 @@ import pytest
 import redis as redis_client
 from clickhouse_connect.driver.client import Client
 
+from contract_matrix import matrix
 from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
 from countroom.embedded.process import free_port
 from countroom.schema import migrate
 from countroom.settings import Settings, load
+from databases import TEMPLATE, RunningStores, fresh_database, run, with_database
 from folders import data_folder
 from sandbox_process import Sandbox
 
 for name in [name for name in os.environ if name.endswith("_URL") or name.startswith("COUNTROOM_")]:
     del os.environ[name]
 os.environ["COUNTROOM_DATA"] = "/dev/null/unmarked-tests-have-no-stores"
-
-TEMPLATE = "template_migrated"
-
-
-class RunningStores(NamedTuple):
-    settings: Settings
-    database_url: str
-    redis_url: str
-    clickhouse_url: str
 
 
 @pytest.fixture(scope="session")
@@ -71,11 +62,8 @@ def administration(stores: RunningStores) -> Iterator[psycopg2.extensions.connec
 @pytest.fixture
 def database_url(stores: RunningStores, administration: psycopg2.extensions.connection) -> Iterator[str]:
     """A fresh PostgreSQL database with the whole schema."""
-    database = f"test_{secrets.token_hex(6)}"
-    run(administration, f"CREATE DATABASE {database} TEMPLATE {TEMPLATE}")
-    yield with_database(stores.database_url, database)
-    drop_slots(administration, database)
-    run(administration, f"DROP DATABASE {database} WITH (FORCE)")
+    with fresh_database(stores, administration) as url:
+        yield url
 
 
 @pytest.fixture
@@ -105,16 +93,7 @@ def clickhouse_url(stores: RunningStores, warehouse_administration: Client) -> I
 @pytest.fixture
 def settings(stores: RunningStores, database_url: str, redis_url: str, clickhouse_url: str) -> Settings:
     """Settings as a running process has them, for the fresh stores of this test."""
-    return load(
-        {
-            "COUNTROOM_DATA": str(stores.settings.data_dir),
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
-            "CLICKHOUSE_URL": clickhouse_url,
-            "COUNTROOM_SECRET_KEY": stores.settings.secret_key or "",
-            "COUNTROOM_SANDBOX_PSP_SECRET": stores.settings.sandbox_psp_secret or "",
-        }
-    )
+    return stores.settings_for(database_url, redis_url, clickhouse_url)
 
 
 @pytest.fixture
@@ -126,39 +105,20 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         made.kill()
 
 
-def with_database(url: str, database: str) -> str:
-    """Return the same server's address with another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
-
-
-def run(connection: psycopg2.extensions.connection, statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-
-
-def drop_slots(connection: psycopg2.extensions.connection, database: str) -> None:
-    """Drop the replication slots that a test left: a database with slots cannot be dropped."""
-    deadline = time.monotonic() + 10
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s",
-                (database,),
-            )
-            left = cursor.fetchall()
-            if not left:
-                return
-            for slot, pid in left:
-                try:
-                    cursor.execute("SELECT pg_terminate_backend(%s)", (pid,))
-                    cursor.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
-                except psycopg2.errors.ObjectInUse:
-                    assert time.monotonic() < deadline, f"replication slot {slot} stays in use"
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how much was tried, where a test has noted it: a number that nobody sees proves nothing."""
-    for report in terminalreporter.getreports("passed"):
+    told = [
+        pair for outcome in ("passed", "failed") for pair in _properties(terminalreporter.getreports(outcome), outcome)
+    ]
+    for _, name, value in told:
+        if name == "ran":
+            terminalreporter.write_line(str(value))
+    for line in matrix([(outcome, *value) for outcome, name, value in told if name == "contract"]):
+        terminalreporter.write_line(line)
+
+
+def _properties(reports: list[pytest.TestReport], outcome: str) -> Iterator[tuple[str, str, Any]]:
+    for report in reports:
         for name, value in report.user_properties:
-            if name == "ran":
-                terminalreporter.write_line(str(value))
+            if report.when == "call":
+                yield outcome, name, value
