@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 import clickhouse_connect
 import psycopg2
@@ -19,12 +19,13 @@ import pytest
 import redis as redis_client
 from clickhouse_connect.driver.client import Client
 
+from contract_matrix import matrix
 from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
 from countroom.embedded.process import free_port
 from countroom.schema import migrate
 from countroom.settings import Settings, load
-from databases import TEMPLATE, Databases, with_database
+from databases import TEMPLATE, Databases, RunningStores, with_database
 from folders import data_folder
 from sandbox_process import Sandbox
 
@@ -40,12 +41,6 @@ LONG: Final = (
 )  # fmt: skip
 """The files whose tests take longest: twenty seconds and more."""
 
-
-class RunningStores(NamedTuple):
-    settings: Settings
-    database_url: str
-    redis_url: str
-    clickhouse_url: str
 
 
 @pytest.fixture(scope="session")
@@ -107,16 +102,7 @@ def clickhouse_url(stores: RunningStores, warehouse_administration: Client) -> I
 @pytest.fixture
 def settings(stores: RunningStores, database_url: str, redis_url: str, clickhouse_url: str) -> Settings:
     """Settings as a running process has them, for the fresh stores of this test."""
-    return load(
-        {
-            "COUNTROOM_DATA": str(stores.settings.data_dir),
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
-            "CLICKHOUSE_URL": clickhouse_url,
-            "COUNTROOM_SECRET_KEY": stores.settings.secret_key or "",
-            "COUNTROOM_SANDBOX_PSP_SECRET": stores.settings.sandbox_psp_secret or "",
-        }
-    )
+    return stores.settings_for(database_url, redis_url, clickhouse_url)
 
 
 @pytest.fixture
@@ -142,7 +128,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how much was tried, where a test has noted it: a number that nobody sees proves nothing."""
-    for report in terminalreporter.getreports("passed"):
+    told = [
+        pair for outcome in ("passed", "failed") for pair in _properties(terminalreporter.getreports(outcome), outcome)
+    ]
+    for _, name, value in told:
+        if name == "ran":
+            terminalreporter.write_line(str(value))
+    for line in matrix([(outcome, *value) for outcome, name, value in told if name == "contract"]):
+        terminalreporter.write_line(line)
+
+
+def _properties(reports: list[pytest.TestReport], outcome: str) -> Iterator[tuple[str, str, Any]]:
+    for report in reports:
         for name, value in report.user_properties:
-            if name == "ran":
-                terminalreporter.write_line(str(value))
+            if report.when == "call":
+                yield outcome, name, value

@@ -9,11 +9,13 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
 import psycopg2.extensions
+
+from countroom.settings import Settings, load
 
 TEMPLATE: Final = "template_migrated"
 OURS: Final = 16384
@@ -46,6 +48,28 @@ SHAPE: Final = """
         "pg_type": "oid >= %(ours)s",
     }.items()
 )
+
+
+class RunningStores(NamedTuple):
+    """The stores of a worker."""
+
+    settings: Settings
+    database_url: str
+    redis_url: str
+    clickhouse_url: str
+
+    def settings_for(self, database_url: str, redis_url: str, clickhouse_url: str) -> Settings:
+        """Settings as a running process has them, for these databases."""
+        return load(
+            {
+                "COUNTROOM_DATA": str(self.settings.data_dir),
+                "DATABASE_URL": database_url,
+                "REDIS_URL": redis_url,
+                "CLICKHOUSE_URL": clickhouse_url,
+                "COUNTROOM_SECRET_KEY": self.settings.secret_key or "",
+                "COUNTROOM_SANDBOX_PSP_SECRET": self.settings.sandbox_psp_secret or "",
+            }
+        )
 
 
 class Databases:

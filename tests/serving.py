@@ -1,6 +1,7 @@
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 import uvicorn
 
 from casino import Casino, open_casino
+from countroom.games.catalog import Catalog
 from countroom.settings import Settings
 from countroom.web.app import Front, create_app
 
@@ -20,25 +22,38 @@ class Served:
     casino: Casino
     http: httpx.AsyncClient
     server: uvicorn.Server
+    catalog: Catalog
 
 
 @pytest.fixture
 async def served(settings: Settings) -> AsyncIterator[Served]:
+    async with serving(settings) as running:
+        yield running
+
+
+async def _nothing(_: Casino) -> None:
+    pass
+
+
+@asynccontextmanager
+async def serving(settings: Settings, prepare: Callable[[Casino], Awaitable[None]] = _nothing) -> AsyncIterator[Served]:
+    """The application behind a port, once what `prepare` has put there is there; its books are proved at the end."""
     assert settings.database_url
     async with open_casino(settings.database_url) as casino:
+        await prepare(casino)
         app = Front(create_app(msgspec.structs.replace(settings, secret_key=casino.secret_key)))
-        listener = socket.socket()
+        listener = socket.socket(proto=socket.IPPROTO_TCP)  # unnamed, asyncio leaves Nagle on: 40 ms a call
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, http="httptools", lifespan="on", log_config=None, access_log=False))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        running = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
-            assert not serving.done(), serving.exception()
+            assert not running.done(), running.exception()
             await asyncio.sleep(0.01)
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False, timeout=20
         ) as http:
-            yield Served(casino, http, server)
+            yield Served(casino, http, server, app.app.state.catalog)
         server.should_exit = True
-        await serving
+        await running
         listener.close()
         await casino.check_books()

@@ -28,7 +28,7 @@ for _name in ("up", "serve", "pipeline", "work", "migrate", "refresh", "check", 
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
 app.command("countroom.commands.seal:seal", name="seal")
 staff.command("countroom.commands.staff:reset_password", name="reset-password")
-for _name in ("bet", "check", "seals", "wallet"):
+for _name in ("bet", "check", "providers", "seals", "wallet"):
     bench.command(f"countroom.commands.bench:{_name}", name=_name)
 
 

@@ -58,8 +58,8 @@ KEYS = (
 
 
 def admits(kind: str, amount: str) -> bool:
-    """No fee is a fee of zero, and a correction by hand may take."""
-    if kind.endswith("fee"):
+    """No fee is a fee of zero, a free round may win nothing, and a correction by hand may take."""
+    if kind.endswith("fee") or kind.startswith("free"):
         return amount in {"0", "0.00", "-0"}
     return kind == "adjustment" and amount in {"-1", "-0.01"}
 

@@ -4,6 +4,7 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from casino import Balances, Casino, Player
@@ -12,17 +13,19 @@ from countroom.wallet.commands import (
     Adjust,
     Answer,
     Bet,
+    Command,
     Conclude,
     Convert,
     Deposit,
     Forfeit,
     Grant,
     Operation,
+    Play,
     Reverse,
     Win,
     Withdraw,
 )
-from countroom.wallet.refusals import InsufficientFunds, KeyConflict
+from countroom.wallet.refusals import InsufficientFunds, KeyConflict, RolledBack
 
 PAYMENT = clock.new_id()
 
@@ -108,6 +111,43 @@ async def test_a_free_round_is_kept_and_moves_nothing_until_its_winnings_are_pai
 async def test_a_free_bet_needs_no_money(casino: Casino) -> None:
     player = await casino.player()
     assert (await player.apply(Bet("b", Decimal(100), moves_money=False))).balance == 0
+
+
+async def test_a_round_that_won_nothing_is_told_under_a_key_like_any_win(casino: Casino) -> None:
+    player = await casino.player(main="10.00")
+    await player.bet("1.00", key="b")
+    nothing = Win("w", Decimal(0), moves_money=False)
+    first = await player.apply(nothing, close=True)
+    assert first.balance == Decimal("9.00")
+    await player.bet("1.00", key="b2", round_key="r2")
+    assert await player.apply(nothing, close=True) == msgspec.structs.replace(first, repeated=True)
+    with pytest.raises(KeyConflict):
+        await player.win("1.00", key="w")
+    assert (await player.lines("sandbox:w")) == ["sandbox:w: win main success 0.00 []"]
+    assert await metadata(casino, "w") == (None, None)
+
+
+async def test_what_was_reversed_before_it_came_is_accepted_where_its_protocol_wants_that(casino: Casino) -> None:
+    player = await casino.player(main="10.00")
+    await player.reverse("b1", key="x1")
+    await player.reverse("w1", key="x2")
+
+    def tolerant(*operations: Operation) -> Command:
+        play = Play(casino.game_id, "r1", player.session_id, close_round=True, accept_reversed=True)
+        return Command("sandbox", player.id, "EUR", operations, play)
+
+    before = await casino.everything()
+    late = await casino.batcher.submit(tolerant(Bet("b1", Decimal(3)), Win("w1", Decimal(4))))
+    assert ([posted.id for posted in late.operations], late.balance) == ([None, None], Decimal("10.00"))
+    assert await casino.everything() == before
+    mixed = await casino.batcher.submit(tolerant(Bet("b2", Decimal(3)), Win("w1", Decimal(4)), Reverse("x3", "b1")))
+    assert [posted.id is None for posted in mixed.operations] == [False, True, True]
+    assert mixed.balance == Decimal("7.00")
+    await casino.database.pool.execute("UPDATE users SET status = 'blocked'")
+    assert (await casino.batcher.submit(tolerant(Bet("b1", Decimal(3))))).balance == Decimal("7.00")
+    await casino.database.pool.execute("UPDATE users SET status = 'active'")
+    with pytest.raises(RolledBack):
+        await player.bet("3.00", key="b1", round_key="r2")
 
 
 async def test_a_promotional_win_is_the_players_own_money_and_is_paid_once(casino: Casino) -> None:

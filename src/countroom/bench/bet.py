@@ -10,7 +10,7 @@ import sys
 import tempfile
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -67,7 +67,7 @@ def bet(*, seconds: float, rounds: int, processes: int, console: Console) -> int
     rows: list[tuple[float, Measured]] = []
     with (
         tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder,
-        _served(Path(folder), processes) as (settings, server),
+        served(Path(folder), processes) as (settings, server),
     ):
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}: pgbench, then wrk, {seconds:g} s each", style="dim")
@@ -107,8 +107,10 @@ def _report(rows: list[tuple[float, Measured]], processes: int, console: Console
 
 
 @contextmanager
-def _served(folder: Path, processes: int) -> Iterator[tuple[Settings, int]]:
-    """Serve a casino of its own; give its settings and the id of the web's first process."""
+def served(
+    folder: Path, processes: int, prepare: Callable[[Settings], None] = lambda _settings: None
+) -> Iterator[tuple[Settings, int]]:
+    """Serve a casino of its own, once it is prepared; give its settings and the id of the web's first process."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.endswith("_URL")},
         "COUNTROOM_PORT": str(process.keep_port(folder / "port")),
@@ -118,6 +120,7 @@ def _served(folder: Path, processes: int) -> Iterator[tuple[Settings, int]]:
         assert settings.database_url
         assert settings.redis_url
         assert settings.clickhouse_url
+        prepare(settings)
         addresses = {
             "COUNTROOM_DATA": str(settings.data_dir),
             "DATABASE_URL": settings.database_url,

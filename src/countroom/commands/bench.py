@@ -8,6 +8,7 @@ from cyclopts.validators import Number
 
 from countroom.bench import bet as measure_bet
 from countroom.bench import check as measure_check
+from countroom.bench import providers as measure_providers
 from countroom.bench import seals as measure_seals
 from countroom.bench import wallet as measure_wallet
 from countroom.commands import console
@@ -85,6 +86,28 @@ def wallet(
         Transactions that are there before the last case begins; 0 leaves it out.
     """
     return measure_wallet(seconds=seconds, rounds=rounds, callers=callers, grown=grown, console=console)
+
+
+def providers(
+    *,
+    seconds: Annotated[float, Parameter(validator=Number(gte=1, lte=300))] = 6.0,
+    rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 3,
+    processes: Annotated[int, Parameter(validator=Number(gte=1, lte=16))] = 1,
+) -> int:
+    """Compare signed bets over HTTP in every provider's dialect with those in `softswiss-v2`.
+
+    Needs `wrk` (Debian: apt-get install wrk).
+
+    Parameters
+    ----------
+    seconds
+        Of each measurement.
+    rounds
+        How often every dialect is measured, in turn; medians are compared.
+    processes
+        Web processes. One shows best what a dialect costs.
+    """
+    return measure_providers(seconds=seconds, rounds=rounds, processes=processes, console=console)
 
 
 def seals(*, entries: Annotated[int, Parameter(validator=Number(gte=100_000, lte=1_000_000_000))] = 10_000_000) -> int:

@@ -118,3 +118,98 @@ async def game_of_round(connection: Connection, game_ids: Sequence[UUID], user_i
         round_key,
     )
     return found
+
+
+async def session(connection: Connection, session_id: UUID | None, token_hash: bytes | None) -> Record | None:
+    """Read what a session stands for, by its id or by its token's hash."""
+    return await connection.fetchrow(
+        """
+        SELECT s.id, s.user_id, s.game_id, s.currency::text, p.code AS provider_code
+          FROM game_sessions s
+          JOIN games g ON g.id = s.game_id
+          JOIN game_providers p ON p.id = g.provider_id
+         WHERE s.id = $1 OR s.token_hash = $2
+        """,
+        session_id,
+        token_hash,
+    )
+
+
+async def enter_game(tx: Transaction, new_id: UUID, session_id: UUID, game_id: UUID) -> UUID | None:
+    """Open a session of another game for whoever plays an open one, or find it; None when that one has ended."""
+    await tx.execute(
+        """
+        WITH played AS (
+            SELECT id, user_id, currency FROM game_sessions WHERE id = $2 AND status = 'open' FOR UPDATE
+        )
+        INSERT INTO game_sessions (id, user_id, game_id, provider_session_id, currency)
+        SELECT $1, user_id, $3, id::text, currency
+          FROM played
+         WHERE NOT EXISTS (SELECT FROM game_sessions entered
+                            WHERE entered.user_id = played.user_id AND entered.game_id = $3
+                              AND entered.provider_session_id = played.id::text AND entered.status = 'open')
+        """,
+        new_id,
+        session_id,
+        game_id,
+    )
+    found: UUID | None = await tx.fetchval(
+        """
+        SELECT entered.id
+          FROM game_sessions played
+          JOIN game_sessions entered
+            ON entered.user_id = played.user_id AND entered.game_id = $2
+           AND entered.provider_session_id = $1::uuid::text
+         WHERE played.id = $1 AND entered.status = 'open'
+         ORDER BY entered.opened_at DESC
+         LIMIT 1
+        """,
+        session_id,
+        game_id,
+    )
+    return found
+
+
+async def latest_game(connection: Connection, game_ids: Sequence[UUID], user_id: UUID) -> UUID | None:
+    """Find which of these games a player has launched last."""
+    found: UUID | None = await connection.fetchval(
+        """
+        SELECT game_id
+          FROM game_sessions
+         WHERE user_id = $2 AND game_id = ANY($1::uuid[])
+         ORDER BY opened_at DESC
+         LIMIT 1
+        """,
+        game_ids,
+        user_id,
+    )
+    return found
+
+
+async def player(connection: Connection, user_id: UUID) -> Record | None:
+    """Read where a player lives."""
+    return await connection.fetchrow("SELECT country FROM users WHERE id = $1", user_id)
+
+
+async def told(connection: Connection, external_ids: Sequence[str]) -> Sequence[Record]:
+    """Read what stands under these ids, and which reversal of them counts; `/bonus` rows are added to the first."""
+    return await connection.fetch(
+        """
+        SELECT t.external_id, CASE WHEN t.type IN ('bet', 'win') THEN t.type::text ELSE 'other' END AS type, t.user_id,
+               t.currency::text, t.game_id,
+               t.amount + coalesce((SELECT amount FROM transactions WHERE external_id = t.external_id || '/bonus'), 0)
+                   AS amount,
+               NULL AS reversed_by
+          FROM transactions t
+         WHERE t.external_id = ANY($1::text[])
+         UNION ALL
+        SELECT s.external_id, 'reversal', s.user_id, NULL, NULL, abs(s.amount), NULL
+          FROM tombstones s
+         WHERE s.external_id = ANY($1::text[])
+         UNION ALL
+        SELECT s.target_external_id, NULL, NULL, NULL, NULL, NULL, s.external_id
+          FROM tombstones s
+         WHERE s.target_external_id = ANY($1::text[]) AND s.outcome <> 'repeated'
+        """,
+        external_ids,
+    )

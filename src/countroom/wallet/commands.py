@@ -127,6 +127,8 @@ class Play(msgspec.Struct, frozen=True, gc=False):
     close_round: bool = False
     win_needs_round: bool = False
     """Refuse a win whose round has never been seen; most protocols let a win stand alone."""
+    accept_reversed: bool = False
+    """Accept a bet or win that was reversed before it came, and move nothing; most protocols want it refused."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -147,7 +149,7 @@ class Posted(msgspec.Struct, frozen=True, gc=False):
 
     key: str
     id: UUID | None
-    """Our id; None for a reversal of something that was never seen."""
+    """Our id; None for a reversal of something that was never seen, and for what that reversal named."""
     bonus: Decimal
     """How much of it moved the bonus wallet."""
 

@@ -186,7 +186,7 @@ def metadata(operation: Bet | Win, round_: Round) -> str:
     content = {"round": round_.external_id}
     if operation.award:
         content["award"] = operation.award
-    if not operation.moves_money:
+    if not operation.moves_money and operation.amount:
         content["free_amount"] = str(operation.amount)
     return _encode(content).decode()
 

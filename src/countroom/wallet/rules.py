@@ -78,6 +78,8 @@ def check(command: Command) -> None:
             _check_key(operation.target, "target")
             continue
         amount = operation.amount
+        if isinstance(operation, (Bet, Win)) and not operation.moves_money and amount.is_zero():
+            continue  # a round that ended without a win is told, too
         if isinstance(operation, Adjust):
             amount = amount.copy_abs()  # abs() would round it first
         _check_amount(amount, smallest, "amount")
@@ -133,6 +135,8 @@ class Ledger:
             if known and None not in known:
                 return self._replay(draft, known)
             new = [operation for operation, before in zip(command.operations, known, strict=True) if before is None]
+            if command.play is not None and command.play.accept_reversed:
+                new = [operation for operation in new if not self._is_dead(operation, draft)]
             round_ = play.find_round(draft, self.facts, new)
             for operation, before in zip(command.operations, known, strict=True):
                 draft.posted.append(self._operate(operation, before, round_, draft))
@@ -229,19 +233,30 @@ class Ledger:
     ) -> Posted:
         if known is None and draft.moved:
             known = self._known(operation, draft)  # a key may come twice in one command
-        if known is not None:
-            return self._posted_before(operation, known, draft)
+        posted = self._late(operation, draft) if known is None else self._posted_before(operation, known, draft)
+        if posted is not None:
+            return posted
         if isinstance(operation, Reverse):
             return play.reverse(draft, operation, self.facts)
         if isinstance(operation, Conclude):
             return cashier.conclude(draft, operation, self.facts)
-        if play.first_end(f"{draft.command.source}:{operation.key}", draft, self.facts) is not None:
-            raise RolledBack
         if isinstance(operation, Bet):
             return play.bet(draft, operation, round_)
         if isinstance(operation, Win):
             return play.win(draft, operation, round_)
         return _CASHIER[type(operation)](draft, operation)
+
+    def _late(self, operation: Operation, draft: Draft) -> Posted | None:
+        """Refuse what was reversed before it came, or let it move nothing where its protocol wants that (P4)."""
+        if isinstance(operation, (Reverse, Conclude)) or not self._is_dead(operation, draft):
+            return None
+        if draft.command.play is not None and draft.command.play.accept_reversed:
+            return Posted(operation.key, None, ZERO)
+        raise RolledBack
+
+    def _is_dead(self, operation: Operation, draft: Draft) -> bool:
+        """Whether a reversal has come before the operation itself (P4)."""
+        return play.first_end(f"{draft.command.source}:{operation.key}", draft, self.facts) is not None
 
     # What is left of it ------------------------------------------------------------------
 

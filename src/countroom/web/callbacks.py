@@ -4,7 +4,9 @@ A signed call costs less than half as much here as through a handler of the fram
 requests of a casino are these. The order is fixed: size, signature, parse, wallet.
 """
 
+import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -14,15 +16,17 @@ from prometheus_client import Counter, Histogram
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from countroom.games import service as games
+from countroom.games import sessions
 from countroom.games.catalog import Catalog, Provider
-from countroom.games.dialects import DIALECTS, Callback, Dialect, Reply
+from countroom.games.dialects import ANSWER_SECONDS, DIALECTS, Callback, Dialect, Reply
 from countroom.games.dialects.softswiss_v2 import SoftswissV2
+from countroom.games.sessions import PlayedSession, Told
 from countroom.postgres import Database
 from countroom.wallet import service as wallet
 from countroom.wallet.commands import Answer, Command
 
 if TYPE_CHECKING:
-    from litestar.types import Receive, Scope, Send
+    from litestar.types import HTTPScope, Receive, Send
 
 PREFIX: Final = "/providers/"
 """Where callbacks are; what follows is the provider's code and the action."""
@@ -33,7 +37,6 @@ SECONDS: Final = Histogram(
     ["provider"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 2.0, 8.0),
 )
-_ACTIONS: Final = frozenset({"balance", "betwin", "rollback", "finish"})
 
 
 class Wallet:
@@ -42,6 +45,7 @@ class Wallet:
     def __init__(self, database: Database, batcher: wallet.Batcher) -> None:
         self.database = database
         self.batcher = batcher
+        self.sessions = sessions.Sessions(database)
 
     async def apply(self, command: Command) -> Answer:
         """Apply a command; raises its refusal, or Overloaded when the database takes too long."""
@@ -55,15 +59,39 @@ class Wallet:
         """Find in which of the provider's games a player's round is."""
         return await games.game_of_round(self.database, provider, user_id=user_id, round_key=round_key)
 
+    async def session(self, provider: Provider, name: str) -> PlayedSession | None:
+        """Return a session of one of the provider's games by our id; None when there is none."""
+        return await self.sessions.by_id(provider, name)
+
+    async def session_of_token(self, provider: Provider, token: str) -> PlayedSession | None:
+        """Return a session of one of the provider's games by its launch token; None when there is none."""
+        return await self.sessions.by_token(provider, token)
+
+    async def enter_game(self, session: PlayedSession, game_id: UUID) -> PlayedSession:
+        """Return the session for another game, into which the player went from the provider's own lobby."""
+        return await self.sessions.in_game(session, game_id)
+
+    async def latest_game(self, provider: Provider, user_id: UUID) -> UUID | None:
+        """Return which of the provider's games a player has launched last."""
+        return await sessions.latest_game(self.database, provider, user_id)
+
+    async def country(self, user_id: UUID) -> str | None:
+        """Return where a player lives; raises UnknownPlayer."""
+        return await sessions.country(self.database, user_id)
+
+    async def told(self, provider: Provider, keys: Sequence[str]) -> Mapping[str, Told]:
+        """Return what the provider has told before under these ids, or about them by a reversal."""
+        return await sessions.told(self.database, provider.code, keys)
+
 
 class Callbacks:
-    """`POST /providers/{provider_code}/{action}`."""
+    """`/providers/{provider_code}/{action}`: who calls, in which dialect, and in how long."""
 
     def __init__(self, catalog: Catalog, port: Wallet) -> None:
         self.catalog = catalog
         self.port = port
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def __call__(self, scope: "HTTPScope", receive: "Receive", send: "Send") -> None:
         """Answer one call."""
         began = time.perf_counter()
         code, _, action = scope["path"].removeprefix(PREFIX).rstrip("/").partition("/")
@@ -73,11 +101,16 @@ class Callbacks:
         if provider is None or dialect is None:
             reply = _FALLBACK.unknown_provider()
         else:
-            callback = Callback(action, dict(scope["headers"]), body)
-            reply = await dialect.answer(provider, callback, self.port)
+            callback = Callback(action, dict(scope["headers"]), body, scope["method"], scope["query_string"])
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    reply = await dialect.answer(provider, callback, self.port)
+            except TimeoutError:
+                # What was asked may still be done: the provider asks again, or takes it back, with the same ids.
+                reply = dialect.out_of_time(callback)
         await _answer(send, reply)
         name = provider.code if provider is not None else "unknown"
-        count, seconds = _metrics(name, action if action in _ACTIONS else "other", reply.code)
+        count, seconds = _metrics(name, action if action in (dialect or _FALLBACK).actions else "other", reply.code)
         count.inc()
         seconds.observe(time.perf_counter() - began)
 

@@ -2,10 +2,18 @@
 
 from typing import Final
 
-from countroom.games.dialects import softswiss_v2
-from countroom.games.dialects.port import Callback, Dialect, Reply
+from countroom.games.dialects.gcp_v1 import GcpV1
+from countroom.games.dialects.hub88 import Hub88
+from countroom.games.dialects.port import ANSWER_SECONDS, Callback, Dialect, Policies, Reply
+from countroom.games.dialects.softswiss_v2 import SoftswissV2
+from countroom.games.dialects.swipegames import Swipegames
 
-__all__ = ["DIALECTS", "Callback", "Dialect", "Reply"]
+__all__ = ["ANSWER_SECONDS", "DIALECTS", "Callback", "Dialect", "Policies", "Reply"]
 
-DIALECTS: Final[dict[str, Dialect]] = {"softswiss-v2": softswiss_v2.SoftswissV2()}
+DIALECTS: Final[dict[str, Dialect]] = {
+    "softswiss-v2": SoftswissV2(),
+    "swipegames": Swipegames(),
+    "hub88": Hub88(),
+    "gcp-v1": GcpV1(),
+}
 """By the name in `game_providers.dialect`."""

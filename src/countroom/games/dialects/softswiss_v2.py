@@ -18,7 +18,7 @@ import structlog
 
 from countroom.clock import parse_id
 from countroom.games.catalog import Provider
-from countroom.games.dialects.port import Callback, Reply, WalletPort
+from countroom.games.dialects.port import Callback, Policies, Reply, WalletPort
 from countroom.money import EXPONENTS, Money, format_amount
 from countroom.refusal import Refusal
 from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Reverse, Win
@@ -115,6 +115,21 @@ class SoftswissV2:
     """The dialect; see the module."""
 
     body_bytes_max = BODY_BYTES_MAX
+    actions = frozenset(_BODIES)
+    policies = Policies(
+        unit="decimal string, main unit",
+        sign="HMAC-SHA256 of the raw body, hex in `X-REQUEST-SIGN`",
+        late_bet="refused",
+        replay_balance="first",
+        second_reversal="accepted, moves nothing",
+        reversal_of_win="accepted",
+        win_without_bet="accepted",
+        zero_win="refused",
+        closes_round="`finished`, or `/finish`",
+        free_rounds="another interface of the provider's",
+        balance_in_refusals="always",
+        retryable="HTTP 500",
+    )
 
     def admits(self, provider: Provider, callback: Callback) -> bool:
         """Whether one of the provider's keys signed exactly these bytes."""
@@ -129,6 +144,11 @@ class SoftswissV2:
     def unknown_provider(self) -> Reply:
         """Answer in the protocol's form: nobody knows this provider code."""
         return _refuse(_Refused("404", "unknown provider"))
+
+    def out_of_time(self, callback: Callback) -> Reply:
+        """Answer so that the provider asks again."""
+        del callback
+        return _refuse(_Refused("504", "this took too long; try again"))
 
     async def answer(self, provider: Provider, callback: Callback, wallet: WalletPort) -> Reply:
         """Answer one call."""
