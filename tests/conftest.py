@@ -24,6 +24,7 @@ from clickhouse_connect.driver.client import Client
 
 from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
+from countroom.embedded.kafka import Kafka
 from countroom.embedded.process import free_port
 from countroom.schema import migrate
 from countroom.settings import Settings, load
@@ -100,6 +101,16 @@ def clickhouse_url(stores: RunningStores, warehouse_administration: Client) -> I
     warehouse_administration.command(f"CREATE DATABASE {database}")
     yield with_database(stores.clickhouse_url, database)
     warehouse_administration.command(f"DROP DATABASE {database} SYNC")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """Apache Kafka, started once."""
+    with data_folder() as folder:
+        broker = Kafka(folder)
+        broker.start()
+        yield broker
+        broker.stop()
 
 
 @pytest.fixture
