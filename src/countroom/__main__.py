@@ -24,7 +24,7 @@ staff: Final = cyclopts.App(name="staff", help="Accounts of those who work here.
 bench: Final = cyclopts.App(name="bench", help="Measure on this machine; the last line is JSON.")
 app.command(staff)
 app.command(bench)
-for _name in ("up", "serve", "pipeline", "work", "migrate", "refresh", "check", "simulate"):
+for _name in ("up", "serve", "pipeline", "relay", "work", "migrate", "refresh", "check", "simulate"):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
 app.command("countroom.commands.seal:seal", name="seal")
 staff.command("countroom.commands.staff:reset_password", name="reset-password")

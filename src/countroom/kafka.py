@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -25,10 +25,19 @@ class KafkaAwayError(Exception):
     """Kafka cannot be reached, or cannot do what it was asked at the moment."""
 
 
-def producer(brokers: Configuration) -> Producer:
+def producer(
+    brokers: Configuration,
+    failed: Callable[[KafkaError | None, Message], None] = lambda _error, _message: None,
+    befallen: Callable[[KafkaError], None] = lambda _error: None,
+) -> Producer:
     """Open a producer that neither loses nor doubles nor reorders what it is given.
 
     A key goes to the partition where the Java client puts it, Debezium's among them.
+
+    Args:
+        brokers: where they are.
+        failed: hears of each message that was not stored, and of no other, while ``poll`` or ``flush`` runs.
+        befallen: hears of errors of the producer as a whole.
     """
     return Producer(
         {
@@ -43,6 +52,9 @@ def producer(brokers: Configuration) -> Producer:
             "queue.buffering.max.messages": 200_000,
             "queue.buffering.max.kbytes": 65_536,
             "allow.auto.create.topics": False,
+            "delivery.report.only.error": True,
+            "on_delivery": failed,
+            "error_cb": befallen,
         },
         logger=_log,
     )
@@ -73,15 +85,17 @@ def consumer(brokers: Configuration, group: str) -> Consumer:
     )
 
 
-def ensure_topics(brokers: Configuration, topics: Iterable[str], copies: int) -> None:
-    """Make the topics that are missing, each message kept on ``copies`` brokers.
+def ensure_topics(brokers: Configuration, topics: Iterable[str], copies_max: int) -> None:
+    """Make the topics that are missing, each message kept on as many brokers as there are, ``copies_max`` at most.
 
     Raises:
         KafkaAwayError: they could not be made.
     """
     administration = AdminClient(dict(brokers), logger=_log)
     try:
-        known = administration.list_topics(timeout=ANSWER_SECONDS).topics
+        cluster = administration.list_topics(timeout=ANSWER_SECONDS)
+        known = cluster.topics
+        copies = min(copies_max, len(cluster.brokers))
         # With two copies or more, one of them may be away and writing goes on.
         settings = {"min.insync.replicas": str(max(1, copies - 1)), "compression.type": "producer"}
         missing = [

@@ -28,8 +28,8 @@ def read(broker: Kafka, topic: str, count: int) -> list[Message]:
 
 def test_what_kafka_has_acknowledged_survives_kill_9_once_and_in_order(kafka: Kafka) -> None:
     brokers = {"bootstrap.servers": kafka.url}
-    tap.ensure_topics(brokers, ["survives"], copies=1)
-    tap.ensure_topics(brokers, ["survives"], copies=1)  # again: nothing to do
+    tap.ensure_topics(brokers, ["survives"], copies_max=3)
+    tap.ensure_topics(brokers, ["survives"], copies_max=3)  # again: nothing to do
     producer = tap.producer(brokers)
     for number in range(2_000):
         producer.produce("survives", str(number), "one-player")
@@ -47,7 +47,7 @@ def test_what_kafka_has_acknowledged_survives_kill_9_once_and_in_order(kafka: Ka
 
 def test_a_group_has_read_what_it_has_committed(kafka: Kafka) -> None:
     brokers = {"bootstrap.servers": kafka.url}
-    tap.ensure_topics(brokers, ["committed"], copies=1)
+    tap.ensure_topics(brokers, ["committed"], copies_max=3)
     producer = tap.producer(brokers)
     producer.produce("committed", "fact", "player")
     producer.flush()
