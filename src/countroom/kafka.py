@@ -9,6 +9,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from countroom.refusal import Refusal
+from countroom.settings import Settings
+
 ANSWER_SECONDS: Final = 10.0
 """How long a broker may take to answer a question about topics or offsets."""
 PARTITIONS: Final = 6
@@ -19,6 +22,30 @@ _log.addHandler(logging.NullHandler())  # the client repeats every lost connecti
 
 Configuration = Mapping[str, str]
 """librdkafka's properties that say where the brokers are, and how to be let in."""
+
+
+class NoKafka(Refusal):
+    """This command moves facts through Kafka, and no Kafka is named."""
+
+    kind = "unavailable"
+    code = "no_kafka"
+
+
+def configuration(settings: Settings) -> Configuration:
+    """Return the client's properties by which Kafka is reached.
+
+    Raises:
+        NoKafka: none is named by the settings.
+    """
+    if settings.kafka_servers is None:
+        raise NoKafka("Set COUNTROOM_KAFKA_SERVERS to the brokers (host:port,…).")
+    properties = {}
+    if settings.kafka_properties is not None:
+        for line in settings.kafka_properties.read_text("utf-8").splitlines():
+            name, equals, value = line.strip().partition("=")
+            if equals and not name.startswith("#"):
+                properties[name.strip()] = value.strip()
+    return {**properties, "bootstrap.servers": settings.kafka_servers}
 
 
 class KafkaAwayError(Exception):
@@ -71,8 +98,8 @@ def consumer(brokers: Configuration, group: str) -> Consumer:
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             # A loader that was killed keeps its partitions from the others for so long.
-            "session.timeout.ms": 10_000,
-            "heartbeat.interval.ms": 2_000,
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 1_500,
             # The longest that a warehouse may keep an insert.
             "max.poll.interval.ms": 600_000,
             "fetch.wait.max.ms": 100,

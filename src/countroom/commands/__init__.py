@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -11,41 +13,25 @@ import structlog
 from rich.console import Console
 
 from countroom.embedded import stores
-from countroom.refusal import Refusal
-from countroom.settings import Settings, load
+from countroom.settings import Settings
+from countroom.settings import load as read_settings  # a command has that name, too
 
 console: Final = Console(highlight=False)
+
+
+def stopping() -> threading.Event:
+    """Return what Ctrl-C and SIGTERM set from now on."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 @contextmanager
 def running() -> Iterator[Settings]:
     """Give complete settings, with stores that run for as long as the command."""
-    with stores.running(load(os.environ), lambda sentence: console.print(sentence, style="dim")) as settings:
+    with stores.running(read_settings(os.environ), lambda sentence: console.print(sentence, style="dim")) as settings:
         yield settings
-
-
-class NoKafka(Refusal):
-    """This command moves facts through Kafka, and no Kafka is named."""
-
-    kind = "unavailable"
-    code = "no_kafka"
-
-
-def brokers_of(settings: Settings) -> dict[str, str]:
-    """Return the client's properties by which Kafka is reached.
-
-    Raises:
-        NoKafka: none is named by the settings.
-    """
-    if settings.kafka_servers is None:
-        raise NoKafka("Set COUNTROOM_KAFKA_SERVERS to the brokers (host:port,…).")
-    properties = {}
-    if settings.kafka_properties is not None:
-        for line in settings.kafka_properties.read_text("utf-8").splitlines():
-            name, equals, value = line.strip().partition("=")
-            if equals and not name.startswith("#"):
-                properties[name.strip()] = value.strip()
-    return {**properties, "bootstrap.servers": settings.kafka_servers}
 
 
 def configure_log(settings: Settings) -> None:

@@ -1,12 +1,11 @@
 """`countroom relay`."""
 
-import signal
-import threading
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from countroom.commands import brokers_of, running
+from countroom import kafka
+from countroom.commands import running, stopping
 from countroom.events import relay as events_relay
 
 
@@ -24,8 +23,5 @@ def relay(*, copy: Annotated[events_relay.Copy, Parameter(negative="")] = "missi
     """
     with running() as settings:
         assert settings.database_url
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        events_relay.run(settings.database_url, brokers_of(settings), stop, copy)
+        events_relay.run(settings.database_url, kafka.configuration(settings), stopping(), copy)
     return 0

@@ -54,6 +54,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     key: str = ""
     """The player's id: one player's messages stay in order."""
+    partition: int | None = None
+    """Of the topic from which it was read, and ``lsn`` is then its offset there. None: from the log itself."""
 
 
 class Nothing(Enum):
