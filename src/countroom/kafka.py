@@ -38,7 +38,9 @@ def configuration(settings: Settings) -> Configuration:
         NoKafka: none is named by the settings.
     """
     if settings.kafka_servers is None:
-        raise NoKafka("Set COUNTROOM_KAFKA_SERVERS to the brokers (host:port,…).")
+        raise NoKafka(
+            "Set COUNTROOM_KAFKA_SERVERS to the brokers (host:port,…), or start `countroom up --kafka` on this folder."
+        )
     properties = {}
     if settings.kafka_properties is not None:
         for line in settings.kafka_properties.read_text("utf-8").splitlines():

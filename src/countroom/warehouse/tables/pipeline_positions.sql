@@ -19,4 +19,4 @@ CREATE TABLE IF NOT EXISTS loaded_partitions (
     committed_at  Nullable(DateTime64(6, 'UTC')),          -- when the last transaction that arrived was committed
     recorded_at   DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
 ) ENGINE = ReplacingMergeTree(recorded_at)
-ORDER BY (topic, partition);
+ORDER BY (topic, partition, isNull(committed_at));         -- idle words do not replace the last moment
