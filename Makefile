@@ -12,9 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it)
-	@requirements/install run
-	@exec $(BIN)/countroom up $(ARGS)
+up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it; KAFKA=1 sends facts through Kafka)
+	@requirements/install run $(if $(KAFKA),kafka)
+	@exec $(BIN)/countroom up $(if $(KAFKA),--kafka) $(ARGS)
 
 test: lint ## Linters, types, import contracts and all tests
 	@$(BIN)/python -m pytest -p tests.no_skips -n 2 --dist worksteal $(ARGS)
@@ -28,8 +28,8 @@ lint: ## Linters, types and import contracts alone
 
 torture: ## Kill every process at random, compare 100,000 random histories with the model: an hour
 	@requirements/install test
-	@KILLS=$(or $(KILLS),40) BATCH_KILLS=$(or $(BATCH_KILLS),50) HISTORIES=$(or $(HISTORIES),100000) \
-		FUZZED_BODIES=$(or $(FUZZED_BODIES),5000) SEED=$(or $(SEED),$$RANDOM) \
+	@KILLS=$(or $(KILLS),40) KAFKA_KILLS=$(or $(KAFKA_KILLS),40) BATCH_KILLS=$(or $(BATCH_KILLS),50) \
+		HISTORIES=$(or $(HISTORIES),100000) FUZZED_BODIES=$(or $(FUZZED_BODIES),5000) SEED=$(or $(SEED),$$RANDOM) \
 		$(BIN)/python -m pytest -p tests.no_skips tests/torture tests/wallet/test_histories.py \
 		tests/games/test_bad_callbacks.py -o log_cli=true -o log_cli_level=INFO $(ARGS)
 

@@ -18,11 +18,15 @@ import psycopg2
 import pytest
 import redis as redis_client
 from clickhouse_connect.driver.client import Client
+from confluent_kafka.admin import AdminClient
 
 from contract_matrix import matrix
 from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
+from countroom.embedded.kafka import Kafka
 from countroom.embedded.process import free_port
+from countroom.events.catalog import TABLES
+from countroom.kafka import Configuration
 from countroom.schema import migrate
 from countroom.settings import Settings, load
 from databases import TEMPLATE, Databases, RunningStores, with_database
@@ -97,6 +101,30 @@ def clickhouse_url(stores: RunningStores, warehouse_administration: Client) -> I
     warehouse_administration.command(f"CREATE DATABASE {database}")
     yield with_database(stores.clickhouse_url, database)
     warehouse_administration.command(f"DROP DATABASE {database} SYNC")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """Apache Kafka, started once."""
+    with data_folder() as folder:
+        broker = Kafka(folder)
+        broker.start()
+        yield broker
+        broker.stop()
+
+
+@pytest.fixture
+def brokers(kafka: Kafka) -> Configuration:
+    """Kafka without a topic of ours and without a group."""
+    brokers = {"bootstrap.servers": kafka.url}
+    administration = AdminClient(dict(brokers))
+    old = [topic for topic in administration.list_topics(timeout=10).topics if topic.removesuffix(".dead") in TABLES]
+    for deleted in administration.delete_topics(old).values() if old else ():
+        deleted.result(10)
+    groups = administration.list_consumer_groups().result(10).valid
+    for gone in administration.delete_consumer_groups([one.group_id for one in groups]).values() if groups else ():
+        gone.result(10)
+    return brokers
 
 
 @pytest.fixture

@@ -30,6 +30,12 @@ VICTIMS: Final = {
     "web": "-m countroom serve",
     "jobs": "-m countroom work",
 }
+THROUGH_KAFKA: Final = {
+    **{name: line for name, line in VICTIMS.items() if name != "pipeline"},
+    "Kafka": "kafka.Kafka",
+    "relay": "-m countroom relay",
+    "loader": "-m countroom load",
+}
 BACK_SECONDS: Final = 60.0
 """How long anything may be away: PostgreSQL reads its log, restarts wait longer each time."""
 
@@ -39,7 +45,9 @@ class WholeCasino:
 
     def __init__(self, data: Path, *, bots: bool) -> None:
         self.data = data
-        self.command = [sys.executable, "-m", "countroom", "up", *([] if bots else ["--no-bots"])]
+        self.kafka = False
+        """Whether facts go through Kafka, from the next start on."""
+        self.bots = bots
         self.port = free_port()
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.endswith("_URL")},
@@ -52,8 +60,10 @@ class WholeCasino:
         self.said = data.parent / "up.log"
 
     def start(self) -> None:
+        options = [*(["--kafka"] if self.kafka else []), *([] if self.bots else ["--no-bots"])]
+        command = [sys.executable, "-m", "countroom", "up", *options]
         with self.said.open("ab") as log:
-            self.owner = psutil.Popen(self.command, env=self.environment, stdout=log, stderr=log)
+            self.owner = psutil.Popen(command, env=self.environment, stdout=log, stderr=log)
         self.wait_until_whole()
 
     def stop(self) -> None:
@@ -67,18 +77,23 @@ class WholeCasino:
             process.kill()
         assert (code, alive) == (0, []), self.said.read_text()
 
+    @property
+    def victims(self) -> dict[str, str]:
+        """What runs, and what each command line contains."""
+        return THROUGH_KAFKA if self.kafka else VICTIMS
+
     def find(self, name: str) -> psutil.Process | None:
         assert self.owner is not None
         if name == OWNER:
             return self.owner
         for child in self.owner.children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if VICTIMS[name] in " ".join(child.cmdline()):
+                if self.victims[name] in " ".join(child.cmdline()):
                     return child
         return None
 
     def is_whole(self) -> bool:
-        return all(self.find(name) for name in VICTIMS) and self.answers()
+        return all(self.find(name) for name in self.victims) and self.answers()
 
     def answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)

@@ -1,5 +1,6 @@
 """One frozen settings object, read from the environment once and passed down."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """REDIS_URL: redis://…; unset, the embedded Valkey is used."""
     clickhouse_url: str | None
     """CLICKHOUSE_URL: http://user:password@host:port/database; unset, the embedded engine is used."""
+    kafka_servers: str | None
+    """COUNTROOM_KAFKA_SERVERS: host:port,…; unset, facts go into the warehouse without a broker."""
+    kafka_properties: Path | None
+    """COUNTROOM_KAFKA_PROPERTIES: a file with more properties of the Kafka client (TLS, SASL)."""
     secret_key: str | None
     """COUNTROOM_SECRET_KEY: encrypts provider keys at rest; unset, one is kept in the data folder."""
     host: str
@@ -80,6 +85,8 @@ class _Reader:
             database_url=self._url("DATABASE_URL", {"postgresql", "postgres"}),
             redis_url=self._url("REDIS_URL", {"redis", "rediss", "unix"}),
             clickhouse_url=self._url("CLICKHOUSE_URL", {"http", "https"}),
+            kafka_servers=self._servers("COUNTROOM_KAFKA_SERVERS"),
+            kafka_properties=self._file("COUNTROOM_KAFKA_PROPERTIES"),
             secret_key=self._secret("COUNTROOM_SECRET_KEY"),
             host=self.environ.get("COUNTROOM_HOST", "127.0.0.1"),
             port=self._port("COUNTROOM_PORT", 8000),
@@ -127,6 +134,23 @@ class _Reader:
             # The value is not repeated: it may hold a password.
             self.problems.append(f"{name} must be an address that begins with {' or '.join(sorted(schemes))}://.")
         return text
+
+    def _servers(self, name: str) -> str | None:
+        text = self.environ.get(name)
+        if not text:
+            return None
+        if not re.fullmatch(r"[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*", text):
+            self.problems.append(f"{name} must be host:port, or several of them with commas between, not {text!r}.")
+        return text
+
+    def _file(self, name: str) -> Path | None:
+        text = self.environ.get(name)
+        if not text:
+            return None
+        path = Path(text).resolve()
+        if not path.is_file():
+            self.problems.append(f"{name}: there is no file {path}.")
+        return path
 
     def _secret(self, name: str) -> str | None:
         text = self.environ.get(name)

@@ -3,6 +3,7 @@
 import io
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,18 @@ from whole_casino import WholeCasino, whole_casino
 
 
 def simulate(casino: WholeCasino, seconds: int) -> subprocess.CompletedProcess[str]:
-    command = [*casino.command[:3], "simulate", "--players", "6", "--seconds", str(seconds), "--rate", "20"]
+    command = [
+        sys.executable,
+        "-m",
+        "countroom",
+        "simulate",
+        "--players",
+        "6",
+        "--seconds",
+        str(seconds),
+        "--rate",
+        "20",
+    ]
     return subprocess.run(command, env=casino.environment, capture_output=True, text=True, timeout=90, check=False)
 
 

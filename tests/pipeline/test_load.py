@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pipeline_rows import books, warehouse
@@ -10,9 +11,9 @@ from pipeline_rows import books, warehouse
 from countroom import clock
 from countroom.events.wal import Message
 from countroom.settings import Settings
-from countroom.warehouse import load, schema
-from countroom.warehouse.dead_letters import DeadLetters
-from countroom.warehouse.load import ContractBrokenError, Loader, WarehouseAwayError
+from countroom.warehouse import dead_letters, schema
+from countroom.warehouse.dead_letters import ContractBrokenError, DeadLetters
+from countroom.warehouse.load import Loader, WarehouseAwayError
 
 
 def message(lsn: int = 1, **changed: Any) -> Message:
@@ -53,16 +54,22 @@ def test_messages_at_fault_become_dead_letters_once_and_their_neighbours_are_sto
 
 
 def test_a_contract_broken_wholesale_stops_the_loading(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert settings.clickhouse_url
-    monkeypatch.setattr(load, "DEAD_LETTERS_MAX", 3)
-    kept: list[Message] = []
-    with warehouse(settings) as client:
-        loader = Loader(client, lambda one, _: kept.append(one))
-        for lsn in range(10):
-            loader.add(message(lsn, status="asleep"))
+    assert settings.database_url
+    monkeypatch.setattr(dead_letters, "OPEN_MAX", 3)
+    keep = DeadLetters(settings.database_url).keep
+    with warehouse(settings) as client, books(settings) as book:
+        for first in (0, 10):  # it does not go on batch by batch, either
+            loader = Loader(client, keep)
+            for lsn in range(first, first + 10):
+                loader.add(message(lsn, status="asleep"))
+            with pytest.raises(ContractBrokenError, match="3 messages of topic users"):
+                loader.flush()
+        waiting = book.ask("SELECT id, position FROM dead_letters ORDER BY position")
+        assert [position for _, position in waiting] == [0, 1, 2]
+        dead_letters.settle(settings.database_url, UUID(waiting[0][0]), "discarded", "a test")
         with pytest.raises(ContractBrokenError):
             loader.flush()
-    assert len(kept) == 3
+        assert book.ask("SELECT count(*) FROM dead_letters") == [(4,)]
 
 
 def test_a_server_that_cannot_work_sets_nothing_aside(settings: Settings) -> None:

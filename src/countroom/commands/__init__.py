@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -11,15 +13,24 @@ import structlog
 from rich.console import Console
 
 from countroom.embedded import stores
-from countroom.settings import Settings, load
+from countroom.settings import Settings
+from countroom.settings import load as read_settings  # a command has that name, too
 
 console: Final = Console(highlight=False)
+
+
+def stopping() -> threading.Event:
+    """Return what Ctrl-C and SIGTERM set from now on."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 @contextmanager
 def running() -> Iterator[Settings]:
     """Give complete settings, with stores that run for as long as the command."""
-    with stores.running(load(os.environ), lambda sentence: console.print(sentence, style="dim")) as settings:
+    with stores.running(read_settings(os.environ), lambda sentence: console.print(sentence, style="dim")) as settings:
         yield settings
 
 

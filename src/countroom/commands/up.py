@@ -1,13 +1,16 @@
 """`countroom up`."""
 
 import os
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from countroom.commands import console
 from countroom.embedded import up as supervisor
 from countroom.settings import load
 
 
-def up(*, bots: bool = True) -> int:
+def up(*, bots: bool = True, kafka: Annotated[bool, Parameter(negative="")] = False) -> int:
     """Start the whole casino here, and let bots play in it until Ctrl-C.
 
     Starts what is not named by a URL in the settings (PostgreSQL, Valkey, ClickHouse's engine), brings
@@ -17,5 +20,8 @@ def up(*, bots: bool = True) -> int:
     ----------
     bots
         Whether bots play. Without them the casino waits for you.
+    kafka
+        Send facts through Kafka, started here unless COUNTROOM_KAFKA_SERVERS names one; needs Java. Without it they
+        go straight into ClickHouse, after whatever an earlier Kafka of this folder still holds.
     """
-    return supervisor.run(load(os.environ), bots=bots, console=console)
+    return supervisor.run(load(os.environ), bots=bots, kafka=kafka, console=console)

@@ -19,6 +19,7 @@ import msgspec
 
 from countroom.embedded import secrets
 from countroom.embedded.clickhouse import ClickHouse
+from countroom.embedded.kafka import Kafka
 from countroom.embedded.postgres import Postgres
 from countroom.embedded.process import POLL_SECONDS, START_SECONDS
 from countroom.embedded.valkey import Valkey
@@ -26,6 +27,8 @@ from countroom.refusal import Refusal
 from countroom.settings import Settings
 
 ADDRESSES: Final = ("database_url", "redis_url", "clickhouse_url")
+OPTIONAL: Final = ("kafka_servers",)
+"""Addresses that may stay unset: facts then go another way."""
 
 
 class DataFolderInUse(Refusal):
@@ -57,7 +60,9 @@ class Store(Protocol):
 class Stores:
     """The stores of one data folder, for its owner. Made by :func:`owned`."""
 
-    def __init__(self, settings: Settings, kept: secrets.Secrets, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, kept: secrets.Secrets, say: Callable[[str], None], *, kafka: bool = False
+    ) -> None:
         data = settings.data_dir
         self.settings = settings
         self.members: dict[str, Store] = {}
@@ -67,6 +72,8 @@ class Stores:
             self.members["redis_url"] = Valkey(data, kept.redis_password)
         if settings.clickhouse_url is None:
             self.members["clickhouse_url"] = ClickHouse(data, kept.clickhouse_password)
+        if kafka and settings.kafka_servers is None:
+            self.members["kafka_servers"] = Kafka(data)
 
     def start(self, started: Callable[[str, float], None] = lambda _name, _seconds: None) -> None:
         """Start all of them at once; ``started`` hears each one's name and seconds. On a failure none stays."""
@@ -85,7 +92,7 @@ class Stores:
             raise
         addresses = {name: store.url for name, store in self.members.items()}
         self.settings = msgspec.structs.replace(self.settings, **addresses)
-        everything = {name: getattr(self.settings, name) for name in ADDRESSES}
+        everything = {name: getattr(self.settings, name) for name in (*ADDRESSES, *OPTIONAL)}
         secrets.write_private(_addresses_file(self.settings.data_dir), json.dumps({**everything, "owner": os.getpid()}))
 
     def stop(self) -> None:
@@ -96,17 +103,20 @@ class Stores:
 
 
 @contextmanager
-def owned(settings: Settings, say: Callable[[str], None] = lambda _sentence: None) -> Iterator[Stores]:
+def owned(
+    settings: Settings, say: Callable[[str], None] = lambda _sentence: None, *, kafka: bool = False
+) -> Iterator[Stores]:
     """Own the data folder for the length of the block; its stores are stopped at the end.
 
-    ``say`` hears sentences that the operator should read, such as where data had to be placed.
+    ``say`` hears sentences that the operator should read, such as where data had to be placed. With ``kafka``
+    there is a broker among them, unless the settings name one.
 
     Raises:
         DataFolderInUse: when another process owns it.
     """
     kept = secrets.load(settings.data_dir)
     with _lock(settings.data_dir):
-        stores = Stores(with_secrets(settings, kept), kept, say)
+        stores = Stores(with_secrets(settings, kept), kept, say, kafka=kafka)
         try:
             yield stores
         finally:
@@ -158,14 +168,14 @@ def _addresses_file(data_dir: Path) -> Path:
     return data_dir / "run" / "stores.json"
 
 
-def _addresses(data_dir: Path) -> dict[str, str] | None:
+def _addresses(data_dir: Path) -> dict[str, str | None] | None:
     """Return the addresses that the present owner has left, or None while it starts or ends."""
     try:
         found = json.loads(_addresses_file(data_dir).read_bytes())
         owner = json.loads((data_dir / "run" / "owner").read_bytes())["pid"]
     except (OSError, ValueError, KeyError):
         return None
-    return {name: found[name] for name in ADDRESSES} if found.get("owner") == owner else None
+    return {name: found.get(name) for name in (*ADDRESSES, *OPTIONAL)} if found.get("owner") == owner else None
 
 
 @contextmanager

@@ -126,8 +126,13 @@ def children(settings: Settings, kept: Secrets, *, bots: bool) -> list[Child]:
         "COUNTROOM_SANDBOX_PROVIDER_KEY": kept.sandbox_provider_key,
     }
     logs = settings.data_dir / "logs"
+    if settings.kafka_servers is None:
+        facts = ["pipeline"]
+    else:
+        ours["COUNTROOM_KAFKA_SERVERS"] = settings.kafka_servers
+        facts = ["relay", "load"]
     listed = [
-        Child("pipeline", ["-m", "countroom", "pipeline"], ours, logs / "pipeline.log"),
+        *(Child(name, ["-m", "countroom", name], ours, logs / f"{name}.log") for name in facts),
         Child("jobs", ["-m", "countroom", "work"], ours, logs / "jobs.log"),
         Child("web", ["-m", "countroom", "serve"], ours, logs / "web.log"),
         Child("sandbox", ["-m", "countroom.demo"], demo, logs / "sandbox.log"),

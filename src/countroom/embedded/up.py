@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from rich.markup import escape
 
 from countroom.embedded import process, secrets
 from countroom.embedded import stores as embedded_stores
+from countroom.embedded.kafka import Kafka
 from countroom.embedded.lifeline import Lifeline
 from countroom.embedded.stores import Stores
 from countroom.embedded.supervised import Backoff, Child, children
@@ -25,7 +27,7 @@ from countroom.settings import Settings
 READY_SECONDS: Final = 90.0
 """How long the web may take until it says that it is ready."""
 WATCH_SECONDS: Final = 0.2
-STOP_STAGES: Final = ((("bots",), 1.0), (("sandbox", "web"), 2.0), (("jobs", "pipeline"), 2.0))
+STOP_STAGES: Final = ((("bots",), 1.0), (("sandbox", "web"), 2.0), (("jobs", "pipeline", "relay", "load"), 2.0))
 """Who stops when, and how long before it is killed; with the stores' 4 s all is over within 10 s."""
 RESTARTS_MAX: Final = 3
 """A web process that ends so often before it was ever ready will not become so."""
@@ -38,8 +40,10 @@ class CannotStart(Refusal):
     code = "cannot_start"
 
 
-def run(settings: Settings, *, bots: bool = True, console: Console | None = None) -> int:
+def run(settings: Settings, *, bots: bool = True, kafka: bool = False, console: Console | None = None) -> int:
     """Start everything, keep it running until Ctrl-C or SIGTERM, stop everything.
+
+    With ``kafka``, or with one named by the settings, facts go through Kafka.
 
     Returns the exit code: 0 when it was asked to stop, 1 when it could not start.
     """
@@ -47,7 +51,7 @@ def run(settings: Settings, *, bots: bool = True, console: Console | None = None
     with _Signals() as signals:
         try:
             with embedded_stores.owned(
-                settings, lambda line: screen.print(f"  {escape(line)}", soft_wrap=True)
+                settings, lambda line: screen.print(f"  {escape(line)}", soft_wrap=True), kafka=kafka
             ) as stores:
                 refuse_used_ports(settings)
                 _Casino(stores, screen, signals, bots=bots).run()
@@ -165,6 +169,30 @@ class _Casino:
             warehouse.migrate(settings.clickhouse_url)
         with self._timed("demo data"):
             asyncio.run(seed.seed(settings, provider_key=secrets.load(settings.data_dir).sandbox_provider_key))
+
+        self._empty_kafka()
+
+    def _empty_kafka(self) -> None:
+        """Load what an embedded Kafka still holds before facts go another way; remember that one holds some."""
+        from countroom.warehouse import consume  # noqa: PLC0415 - as above
+        from countroom.warehouse.dead_letters import ContractBrokenError  # noqa: PLC0415
+
+        settings = self.stores.settings
+        mark = settings.data_dir / "kafka" / "holds-facts"
+        if "kafka_servers" in self.stores.members:
+            mark.touch()
+        elif mark.exists():
+            with self._timed("what Kafka still held"):
+                broker = Kafka(settings.data_dir)
+                try:
+                    broker.start()
+                    brokers = {"bootstrap.servers": broker.url}
+                    consume.run(settings, brokers, threading.Event(), drain=True)
+                except ContractBrokenError as error:
+                    raise CannotStart(str(error)) from error
+                finally:
+                    broker.stop()
+                mark.unlink()
 
     def _start_children(self, lifeline: Lifeline) -> None:
         settings = self.stores.settings

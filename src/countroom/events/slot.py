@@ -6,7 +6,7 @@ copy repeats the publication's list of columns, which a snapshot knows nothing o
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -54,17 +54,18 @@ class Snapshot:
         """The ``__lsn`` of its rows: where the slot starts reading. A transaction that was open when
         the snapshot was taken has changes before ``lsn`` that arrive later, and they must win."""
 
-    def messages(self) -> Iterator[wal.Message]:
-        """Yield every row of every published table as a message with ``__op`` ``r``."""
+    def messages(self, tables: Iterable[catalog.Table] = catalog.TABLES.values()) -> Iterator[wal.Message]:
+        """Yield every row of these published tables as a message with ``__op`` ``r``."""
         ts_us = time.time_ns() // 1000
-        for table in catalog.TABLES.values():
+        for table in tables:
             columns = self._published(table)
+            key = columns.index(table.key)
             encode = catalog.encoder(table, columns)
             with self._connection.cursor("copy_" + table.name) as cursor:
                 cursor.itersize = COPY_ROWS
                 cursor.execute(f"SELECT {', '.join(f'{column}::text' for column in columns)} FROM {table.name}")
                 for row in cursor:
-                    yield wal.Message(table.name, self.version, encode(row, "r", self.version, ts_us))
+                    yield wal.Message(table.name, self.version, encode(row, "r", self.version, ts_us), row[key])
 
     def _published(self, table: catalog.Table) -> list[str]:
         """Return the columns that the publication lists, as the stream will send them."""
@@ -111,6 +112,43 @@ def drop(connection: Connection, name: str) -> None:
         cursor.execute("SELECT pg_drop_replication_slot(%s)", (name,))
 
 
+def claim(connection: Connection, name: str) -> None:
+    """Become the one who works with a slot, for as long as the connection lives.
+
+    While the stream is open the slot itself keeps others out. This does it while tables are copied, too.
+
+    Raises:
+        SlotInUseError: another process is the one.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended('slot ' || %s, 0))", (name,))
+        row = cursor.fetchone()
+    assert row is not None
+    if not row[0]:
+        raise wal.SlotInUseError(f"another process works with slot {name}; this one waits for its turn")
+
+
+@contextmanager
+def existing(database_url: str, name: str) -> Iterator[Snapshot]:
+    """Hold a snapshot of now open for a slot that was there before, and that nobody reads meanwhile.
+
+    Its rows may be newer than their version: the stream sends the changes that made them so, and later ones win.
+    """
+    with closing(
+        psycopg2.connect(database_url, options=wal.PRINTED, connect_timeout=wal.CONNECT_SECONDS)
+    ) as connection:
+        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        with connection.cursor() as reader:
+            reader.execute(
+                "SELECT pg_current_wal_lsn() - '0/0', restart_lsn - '0/0' FROM pg_replication_slots "
+                "WHERE slot_name = %s",
+                (name,),
+            )
+            row = reader.fetchone()
+        assert row is not None, f"slot {name} has gone"
+        yield Snapshot(connection, int(row[0]), int(row[1]))
+
+
 @contextmanager
 def created(database_url: str, name: str) -> Iterator[Snapshot]:
     """Make the slot, and hold its snapshot open while the block runs.
@@ -125,6 +163,9 @@ def created(database_url: str, name: str) -> Iterator[Snapshot]:
         ) as replication,
         closing(psycopg2.connect(database_url, options=wal.PRINTED, connect_timeout=wal.CONNECT_SECONDS)) as connection,
     ):
+        # Copies that were made since an earlier slot's beginning are not since this one's.
+        with connection, connection.cursor() as writer:
+            writer.execute("DELETE FROM relay_copies WHERE slot = %s", (name,))
         cursor = replication.cursor()
         cursor.create_replication_slot(name, output_plugin="pgoutput")
         created_slot = cursor.fetchone()

@@ -52,6 +52,10 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     topic: str
     lsn: int
     body: bytes
+    key: str = ""
+    """The player's id: one player's messages stay in order."""
+    partition: int | None = None
+    """Of the topic from which it was read, and ``lsn`` is then its offset there. None: from the log itself."""
 
 
 class Nothing(Enum):
@@ -67,7 +71,7 @@ class Decoder:
     """Turns ``pgoutput`` payloads (protocol 1) into messages."""
 
     def __init__(self) -> None:
-        self._relations: dict[int, tuple[str, catalog.Encode]] = {}
+        self._relations: dict[int, tuple[str, int, catalog.Encode]] = {}
         self._ts_us = 0
         self.in_transaction = False
 
@@ -75,13 +79,15 @@ class Decoder:
         """Return what a payload says."""
         kind = payload[0]
         if kind == _INSERT:
-            topic, encode = self._relations[_word(payload, 1)[0]]
-            return Message(topic, lsn, encode(_values(payload, 6), "c", lsn, self._ts_us))
+            topic, key, encode = self._relations[_word(payload, 1)[0]]
+            values = _values(payload, 6)
+            return Message(topic, lsn, encode(values, "c", lsn, self._ts_us), values[key] or "")
         if kind == _UPDATE:
-            topic, encode = self._relations[_word(payload, 1)[0]]
+            topic, key, encode = self._relations[_word(payload, 1)[0]]
             # An old key comes first only if the key changed; a published key never does.
             assert payload[5] == _NEW, f"the key of a row of {topic} changed"
-            return Message(topic, lsn, encode(_values(payload, 6), "u", lsn, self._ts_us))
+            values = _values(payload, 6)
+            return Message(topic, lsn, encode(values, "u", lsn, self._ts_us), values[key] or "")
         if kind == _BEGIN:
             self._ts_us = _long(payload, 9)[0] + POSTGRES_EPOCH_US
             self.in_transaction = True
@@ -107,7 +113,9 @@ class Decoder:
             end = payload.index(0, start + 1)  # one byte of flags comes first
             columns.append(payload[start + 1 : end].decode())
             start = end + 9  # type and modifier
-        self._relations[number] = (name, catalog.encoder(catalog.TABLES[name], columns))
+        table = catalog.TABLES[name]
+        encode = catalog.encoder(table, columns)
+        self._relations[number] = (name, columns.index(table.key), encode)
 
 
 def _values(payload: bytes, at: int) -> list[str | None]:
@@ -138,7 +146,7 @@ class Reader:
             connection_factory=LogicalReplicationConnection,
             options=PRINTED,
             connect_timeout=CONNECT_SECONDS,
-            application_name="countroom pipeline",
+            application_name="countroom",
         )
         self._cursor: Any = self._connection.cursor()
         self._decoder = Decoder()
@@ -181,6 +189,10 @@ class Reader:
         if lsn > self._confirmed:
             self._confirmed = lsn
             self._cursor.send_feedback(flush_lsn=lsn, apply_lsn=lsn, force=True)
+
+    def keep_alive(self) -> None:
+        """Tell the server that this reader lives, and nothing else: for whoever must wait with reading."""
+        self._cursor.send_feedback(flush_lsn=self._confirmed, apply_lsn=self._confirmed, force=True)
 
     def confirm_idle(self) -> None:
         """Confirm what the server has passed without finding anything of ours.

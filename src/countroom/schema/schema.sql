@@ -161,7 +161,14 @@ CREATE TABLE public.dead_letters (
     reason text NOT NULL,
     body bytea NOT NULL,
     body_hash bytea GENERATED ALWAYS AS (sha256(body)) STORED NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    partition integer,
+    outcome text,
+    note text,
+    settled_at timestamp with time zone,
+    CONSTRAINT dead_letters_discarded_with_a_reason CHECK (((outcome <> 'discarded'::text) OR (note <> ''::text))),
+    CONSTRAINT dead_letters_outcome_has_its_time CHECK (((outcome IS NULL) = (settled_at IS NULL))),
+    CONSTRAINT dead_letters_outcome_known CHECK ((outcome = ANY (ARRAY['stored'::text, 'discarded'::text])))
 );
 
 CREATE TABLE public.exchange_rates (
@@ -277,6 +284,14 @@ CREATE TABLE public.proofs (
     scope text DEFAULT 'full'::text NOT NULL,
     seconds real,
     CONSTRAINT proofs_scope_known CHECK ((scope = ANY (ARRAY['full'::text, 'incremental'::text])))
+);
+
+CREATE TABLE public.relay_copies (
+    slot text NOT NULL,
+    cluster text NOT NULL,
+    topic text NOT NULL,
+    rows bigint NOT NULL,
+    copied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.reports (
@@ -438,7 +453,7 @@ ALTER TABLE ONLY public.book_session_marks
     ADD CONSTRAINT book_session_marks_pkey PRIMARY KEY (session_id);
 
 ALTER TABLE ONLY public.dead_letters
-    ADD CONSTRAINT dead_letters_once UNIQUE (topic, "position", body_hash);
+    ADD CONSTRAINT dead_letters_once UNIQUE NULLS NOT DISTINCT (topic, partition, "position", body_hash);
 
 ALTER TABLE ONLY public.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
@@ -488,6 +503,9 @@ ALTER TABLE ONLY public.payments
 ALTER TABLE ONLY public.proofs
     ADD CONSTRAINT proofs_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.relay_copies
+    ADD CONSTRAINT relay_copies_pkey PRIMARY KEY (slot, cluster, topic);
+
 ALTER TABLE ONLY public.reports
     ADD CONSTRAINT reports_pkey PRIMARY KEY (id);
 
@@ -534,6 +552,8 @@ ALTER TABLE ONLY public.wallet_entries
     ADD CONSTRAINT wallet_entries_no_two_in_one_place PRIMARY KEY (wallet_account_id, sequence);
 
 CREATE INDEX dead_letters_latest ON public.dead_letters USING btree (created_at DESC);
+
+CREATE INDEX dead_letters_open ON public.dead_letters USING btree (topic) WHERE (outcome IS NULL);
 
 CREATE INDEX game_sessions_by_player ON public.game_sessions USING btree (user_id, game_id, opened_at DESC);
 

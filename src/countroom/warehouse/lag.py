@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
@@ -12,6 +12,8 @@ from countroom.postgres import Connection, Database
 
 ROWS_MAX: Final = 10_000
 """Where counting stops: what matters then is that it is far behind."""
+SILENT_SECONDS: Final = 15
+"""Loaders say every five seconds how far they are; who has not for so long does not load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +31,55 @@ class Lag:
 
 
 async def read(database: Database, clickhouse: AsyncClient) -> Lag:
-    """Measure the lag, in two cheap queries whatever the tables hold."""
+    """Measure the lag, in a few cheap queries whatever the tables hold."""
     async with database.connection() as connection:
         name = slot.name_for(await connection.fetchval("SELECT current_database()"))
-        position = await clickhouse.query(
-            "SELECT committed_at FROM pipeline_positions FINAL WHERE slot = {slot:String} AND copied",
-            parameters={"slot": name},
-        )
-        arrived_at: datetime | None = position.result_rows[0][0] if position.result_rows else None
+        way = await _through_kafka(clickhouse, name) or await _direct(clickhouse, name)
         held = await connection.fetchval(
             "SELECT greatest(pg_current_wal_lsn() - confirmed_flush_lsn, 0)::bigint "
             "FROM pg_replication_slots WHERE slot_name = $1",
             name,
         )
-        if held == 0 and arrived_at is not None:
-            return Lag(0, 0, 0.0, arrived_at)
-        rows, seconds = await _made_after(connection, arrived_at or datetime.fromtimestamp(0, UTC))
-    return Lag(rows, held or 0, seconds, arrived_at)
+        if held == 0 and way.has_all and way.arrived_at is not None:
+            return Lag(0, 0, 0.0, way.arrived_at)
+        rows, seconds = await _made_after(connection, way.arrived_at or datetime.fromtimestamp(0, UTC))
+    return Lag(rows, held or 0, seconds, way.arrived_at)
+
+
+class _Arrived(NamedTuple):
+    """What the warehouse says of itself."""
+
+    arrived_at: datetime | None
+    """When the last transaction was committed before which everything has arrived."""
+    has_all: bool
+    """Whether it has everything that has left the log."""
+
+
+async def _direct(clickhouse: AsyncClient, name: str) -> _Arrived:
+    found = await clickhouse.query(
+        "SELECT committed_at FROM pipeline_positions FINAL WHERE slot = {slot:String} AND copied",
+        parameters={"slot": name},
+    )
+    return _Arrived(found.result_rows[0][0] if found.result_rows else None, has_all=True)
+
+
+async def _through_kafka(clickhouse: AsyncClient, name: str) -> _Arrived | None:
+    """Return what the loaders have said, or None when the direct pipeline has said something since."""
+    found = await clickhouse.query(
+        """
+        SELECT max(moment), minIf(moment, behind), countIf(behind),
+               max(said_at) > now64(6) - INTERVAL {silent:UInt32} SECOND
+          FROM (SELECT max(committed_at) AS moment, max(recorded_at) AS said_at,
+                       argMax(end_offset > next_offset, recorded_at) AS behind
+                  FROM loaded_partitions GROUP BY topic, partition)
+        HAVING max(said_at) > (SELECT max(recorded_at) FROM pipeline_positions WHERE slot = {slot:String})
+        """,
+        parameters={"slot": name, "silent": SILENT_SECONDS},
+    )
+    if not found.result_rows:
+        return None
+    newest, oldest, behind, is_heard = found.result_rows[0]
+    return _Arrived(oldest if behind else newest, has_all=bool(is_heard) and not behind)
 
 
 async def _made_after(connection: Connection, moment: datetime) -> tuple[int, float]:

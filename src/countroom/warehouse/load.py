@@ -7,7 +7,7 @@ neighbours are stored. Everything else that ClickHouse may answer, or fail to an
 that it is away: nothing is set aside, nothing further is read, the caller tries again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -23,8 +23,6 @@ BATCH_ROWS: Final = 50_000
 """Rows held before they are inserted: past some ten thousand, larger inserts gain nothing."""
 BATCH_BYTES: Final = 32 * 1024 * 1024
 """The same for large messages; with the check's objects this bounds the memory to a few times it."""
-DEAD_LETTERS_MAX: Final = 1_000
-"""More of them from one batch are no accident: the contract is broken, and loading stops."""
 
 ABOUT_DATA: Final = frozenset({
     6,  # CANNOT_PARSE_TEXT
@@ -48,6 +46,8 @@ ABOUT_DATA: Final = frozenset({
 """ClickHouse's error codes that blame the rows. Any other code blames the server or the settings:
 a code that is missing here stops the loading, one too many would set money aside."""
 
+Batch = Mapping[str, Sequence[Message]]
+"""Topic → its messages, all of which keep the contract."""
 SetAside = Callable[[Message, str], None]
 """Keeps a message that cannot be stored, with the reason; returns once it is committed."""
 
@@ -56,19 +56,14 @@ class WarehouseAwayError(Exception):
     """ClickHouse cannot be reached, or cannot work at the moment."""
 
 
-class ContractBrokenError(Exception):
-    """Too many messages of one batch cannot be stored for it to be an accident."""
-
-
 class Loader:
-    """Collects messages and stores them. Nothing is stored for certain until ``flush`` returns."""
+    """Collects messages and stores them. Nothing is stored for certain until ``flush`` or ``store`` returns."""
 
     def __init__(self, client: Client, set_aside: SetAside) -> None:
         self._client = client
         self._set_aside = set_aside
         self._pending: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
         self._decoders = {topic: msgspec.json.Decoder(message) for topic, message in contract.MESSAGES.items()}
-        self._dead = 0
         self.rows = 0
         self._bytes = 0
 
@@ -88,13 +83,31 @@ class Loader:
 
         Raises:
             WarehouseAwayError: some of it may not be stored; add it again, twice stored counts once.
-            ContractBrokenError: see there.
+            ContractBrokenError: too much of it cannot be stored; nothing more is set aside.
         """
-        self._dead = 0
-        for topic, messages in self._pending.items():
-            if messages:
-                self._insert(topic, self._checked(topic, messages))
-                messages.clear()
+        self.store({topic: self._checked(topic, messages) for topic, messages in self._pending.items() if messages})
+        self.clear()
+
+    def take_checked(self) -> Batch:
+        """Check what was added and hand it over, to be given to ``store``, by another thread perhaps.
+
+        Raises:
+            ContractBrokenError: see ``flush``.
+        """
+        batch = {topic: self._checked(topic, messages) for topic, messages in self._pending.items() if messages}
+        self._pending = {topic: [] for topic in contract.MESSAGES}
+        self.rows = self._bytes = 0
+        return batch
+
+    def store(self, batch: Batch) -> None:
+        """Insert what was checked. Raises what ``flush`` does."""
+        for topic, messages in batch.items():
+            self._insert(topic, messages)
+
+    def clear(self) -> None:
+        """Forget what was added."""
+        for messages in self._pending.values():
+            messages.clear()
         self.rows = self._bytes = 0
 
     def _checked(self, topic: str, messages: list[Message]) -> Sequence[Message]:
@@ -111,7 +124,7 @@ class Loader:
                 decoder.decode(message.body)
                 fine.append(message)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._bury(message, f"breaks the contract: {error}")
+                self._set_aside(message, f"breaks the contract: {error}")
         return fine
 
     def _insert(self, topic: str, messages: Sequence[Message]) -> None:
@@ -128,21 +141,13 @@ class Loader:
             if error.code not in ABOUT_DATA:
                 raise WarehouseAwayError(str(error)) from error
             if len(messages) == 1:
-                self._bury(messages[0], f"refused by ClickHouse: {error}")
+                self._set_aside(messages[0], f"refused by ClickHouse: {error}")
                 return
             middle = len(messages) // 2
             self._insert(topic, messages[:middle])
             self._insert(topic, messages[middle:])
         except (ClickHouseError, HTTPError, OSError) as error:
             raise WarehouseAwayError(str(error)) from error
-
-    def _bury(self, message: Message, reason: str) -> None:
-        self._dead += 1
-        if self._dead > DEAD_LETTERS_MAX:
-            raise ContractBrokenError(
-                f"More than {DEAD_LETTERS_MAX} messages of one batch cannot be stored; last: {reason}"
-            )
-        self._set_aside(message, reason)
 
 
 def _block(messages: Sequence[Message]) -> bytes:

@@ -11,6 +11,7 @@ opened again when both are back.
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from typing import Final
 
 import psycopg2
@@ -22,25 +23,15 @@ from urllib3.exceptions import HTTPError
 
 from countroom import clickhouse
 from countroom.events import catalog, slot, wal
+from countroom.events.stream import Stream, keep_trying
 from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.warehouse import positions, schema
 from countroom.warehouse.dead_letters import DeadLetters
 from countroom.warehouse.load import Loader, WarehouseAwayError
 
-FLUSH_SECONDS: Final = 0.2
-"""The least time between two inserts under load: each makes a part in every table that
-ClickHouse must merge later. A lone commit after a pause is loaded at once."""
-ROWS_BETWEEN_LOOKS: Final = 1_024
-"""Rows of one transaction after which the clock is looked at, for the sake of those before it.
-
-psycopg2 confirms a keep-alive's position by itself once the last message it saw lies before what
-was confirmed, and a long transaction's first changes may. The server sends keep-alives inside a
-transaction only after half a minute of silence, so nothing that is complete may wait that long."""
-IDLE_SECONDS: Final = 1.0
-"""How long an idle stream waits before it looks whether it should stop."""
-RETRY_SECONDS: Final = (0.2, 5.0)
-"""First and longest pause before another attempt; each is twice the one before."""
+RETRY_SECONDS: Final = 5.0
+"""The longest pause before another attempt."""
 
 PASSING: Final = (
     psycopg2.Error,
@@ -71,18 +62,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     """
     assert settings.database_url is not None
     assert settings.clickhouse_url is not None
-    pause, longest = RETRY_SECONDS
-    while not stop.is_set():
-        started = time.monotonic()
-        try:
-            _session(settings.database_url, settings.clickhouse_url, stop)
-        except PASSING as error:
-            if time.monotonic() - started > longest:
-                pause = RETRY_SECONDS[0]
-            if pause < longest:  # an outage is said a few times, not for as long as it lasts
-                _log.warning("the stream stopped; trying again", reason=_first_line(error), seconds=pause)
-            stop.wait(pause)
-            pause = min(pause * 2, longest)
+    keep_trying(partial(_session, settings.database_url, settings.clickhouse_url, stop), PASSING, stop, RETRY_SECONDS)
 
 
 def _session(database_url: str, clickhouse_url: str, stop: threading.Event) -> None:
@@ -93,10 +73,11 @@ def _session(database_url: str, clickhouse_url: str, stop: threading.Event) -> N
         with closing(psycopg2.connect(database_url, connect_timeout=wal.CONNECT_SECONDS)) as connection:
             connection.autocommit = True
             origin = slot.identify(connection)
+            slot.claim(connection, origin.slot)
             _copy_if_new(connection, database_url, client, loader, origin)
-        with wal.Reader(database_url, origin.slot) as reader:
-            _log.info("following the log", slot=origin.slot)
-            _Stream(reader, loader, client, origin).follow(stop)
+            with wal.Reader(database_url, origin.slot) as reader:
+                _log.info("following the log", slot=origin.slot)
+                Stream(reader, _Warehouse(loader, client, origin)).follow(stop)
 
 
 def _copy_if_new(
@@ -114,7 +95,7 @@ def _copy_if_new(
     existing = slot.find(connection, name)
     if existing is not None:
         if existing.is_active:
-            raise wal.SlotInUseError(f"another pipeline reads slot {name}; this one waits for its turn")
+            raise wal.SlotInUseError(f"another process reads slot {name}; this one waits for its turn")
         if position is not None and position.is_copied and not existing.is_lost:
             return
     # Said before anything is touched: whoever compares the stores meanwhile must know.
@@ -136,67 +117,30 @@ def _copy_if_new(
     _log.info("tables copied", slot=name, rows=rows)
 
 
-class _Stream:
-    """Follows an open stream."""
+class _Warehouse:
+    """The sink of the direct pipeline: ClickHouse, and the position in it."""
 
-    def __init__(self, reader: wal.Reader, loader: Loader, client: Client, origin: slot.Origin) -> None:
-        self._reader = reader
+    def __init__(self, loader: Loader, client: Client, origin: slot.Origin) -> None:
         self._loader = loader
         self._client = client
         self._origin = origin
-        self._rows = 0
-        self._commit: wal.Commit | None = None
-        """The last transaction that was read to its end and is not yet settled."""
-        self._settled_at = 0.0
+        self._since_record = 0
+        self.add = loader.add
 
-    def follow(self, stop: threading.Event) -> None:
-        read, add = self._reader.read, self._loader.add
-        while not stop.is_set():
-            item = read()
-            if isinstance(item, wal.Message):
-                add(item)
-                self._rows += 1
-                if self._rows % ROWS_BETWEEN_LOOKS == 0 and self._commit is not None and self._due() <= 0:
-                    self._settle()
-                elif self._loader.is_full:
-                    self._loader.flush()
-            elif isinstance(item, wal.Commit):
-                self._commit = item
-                if self._due() <= 0:
-                    self._settle()
-            elif item is wal.Nothing.IDLE:
-                self._idle()
-        self._settle()
+    @property
+    def rows(self) -> int:
+        return self._loader.rows
 
-    def _due(self) -> float:
-        """Return in how many seconds the next insert may happen."""
-        return self._settled_at + FLUSH_SECONDS - time.monotonic()
+    @property
+    def is_full(self) -> bool:
+        return self._loader.is_full
 
-    def _idle(self) -> None:
-        if self._commit is None:
-            if self._loader.rows == 0:
-                self._reader.confirm_idle()
-            self._reader.wait(IDLE_SECONDS)
-        elif (due := self._due()) > 0:
-            self._reader.wait(due)
-        else:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Store, record, confirm: in this order."""
-        commit = self._commit
-        if commit is None:
-            return
+    def flush(self) -> None:
+        self._since_record += self._loader.rows
         self._loader.flush()
+
+    def record(self, commit: wal.Commit) -> None:
         positions.record(
-            self._client, self._origin, is_copied=True, lsn=commit.lsn, ts_us=commit.ts_us,
-            rows=self._rows,
-        )  # fmt: skip
-        self._reader.confirm(commit.lsn)
-        self._commit = None
-        self._rows = 0
-        self._settled_at = time.monotonic()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+            self._client, self._origin, is_copied=True, lsn=commit.lsn, ts_us=commit.ts_us, rows=self._since_record
+        )
+        self._since_record = 0

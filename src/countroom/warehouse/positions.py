@@ -1,8 +1,9 @@
 """How far the log has been loaded, kept in ClickHouse beside the rows themselves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
@@ -25,6 +26,30 @@ class Position:
     lsn: int
     committed_at: datetime
     """When the last transaction that arrived was committed."""
+
+
+class Loaded(NamedTuple):
+    """How far a partition of a topic has been loaded."""
+
+    topic: str
+    partition: int
+    offset: int
+    """Everything before it has arrived."""
+    end: int
+    """Where the partition ended, as far as its loader knew."""
+    committed_at: datetime | None
+    """When the last transaction that arrived just now was committed."""
+
+
+def report(client: Client, loaded: Sequence[Loaded]) -> None:
+    """Record how far partitions have been loaded."""
+    if loaded:
+        client.insert(
+            "loaded_partitions",
+            loaded,
+            column_names=["topic", "partition", "next_offset", "end_offset", "committed_at"],
+            settings=clickhouse.INSERT_SETTINGS,
+        )
 
 
 def read(client: Client, slot: str) -> Position | None:

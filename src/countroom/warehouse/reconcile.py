@@ -6,7 +6,8 @@ Two stores are never seen at one moment, so the comparison leaves out what moves
     on nothing that is committed carries a version up to L0.
 2.  Take a snapshot S of PostgreSQL; L1 is the log's end just after. All that S shows was
     committed before L1.
-3.  Wait until the pipeline has passed L1. ClickHouse now holds, of every row that S shows,
+3.  Wait until the pipeline has passed L1: the slot is confirmed, and where Kafka lies between, the loaders
+    have committed the offsets at which its topics ended after that. ClickHouse now holds, of every row that S shows,
     that version or a later one.
 4.  In one query with FINAL, ClickHouse adds up the rows whose version is at most L0, and names
     those with a later one: they have moved. S adds up all rows but those. The sums are equal,
@@ -27,11 +28,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from urllib3.exceptions import HTTPError
 
-from countroom import clickhouse
-from countroom.events import slot, wal
+from countroom import clickhouse, kafka
+from countroom.events import catalog, slot, wal
 from countroom.proof import Proof
 from countroom.settings import Settings
 from countroom.warehouse import positions
+from countroom.warehouse.consume import GROUP
 
 DEADLINE_SECONDS: Final = 30.0
 """How long the pipeline, and transactions that are open, may take."""
@@ -94,11 +96,14 @@ def compare(settings: Settings, *, deadline_seconds: float = DEADLINE_SECONDS) -
             connection.autocommit = True
             origin = slot.identify(connection)
             while True:
-                _wait_for_copy(client, origin.slot, deadline)
+                if settings.kafka_servers is None:
+                    _wait_for_copy(client, origin.slot, deadline)
                 settled = _wait_for_open_transactions(connection, deadline)
                 with _snapshot(settings.database_url) as (snapshot, reached):
                     wait_until_confirmed(connection, origin.slot, reached, deadline)
-                    if not _is_copied(client, origin.slot):
+                    if settings.kafka_servers is not None:
+                        _wait_for_loaders(kafka.configuration(settings), deadline)
+                    elif not _is_copied(client, origin.slot):
                         continue  # the pipeline has begun anew with another slot
                     found = [_compare(snapshot, client, facts, settled) for facts in FACTS]
                 break
@@ -134,6 +139,16 @@ def wait_until_confirmed(connection: Connection, name: str, lsn: int, deadline: 
         if now > deadline:
             raise _NotProved("The pipeline is running and did not catch up in time.")
         time.sleep(POLL_SECONDS)
+
+
+def _wait_for_loaders(brokers: kafka.Configuration, deadline: float) -> None:
+    """Wait until the loaders have read what the topics hold now: Kafka has everything that the slot has confirmed."""
+    try:
+        wanted = kafka.ends(brokers, GROUP, catalog.TABLES)
+        if not kafka.wait_until_read(brokers, GROUP, wanted, deadline):
+            raise _NotProved("Kafka has messages that were not loaded in time; does countroom load run?")
+    except kafka.KafkaAwayError as error:
+        raise _NotProved(f"Kafka did not answer: {error}") from error
 
 
 def _wait_for_copy(client: Client, name: str, deadline: float) -> None:

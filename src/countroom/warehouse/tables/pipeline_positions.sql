@@ -9,3 +9,14 @@ CREATE TABLE IF NOT EXISTS pipeline_positions (
     recorded_at   DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
 ) ENGINE = ReplacingMergeTree(lsn)
 ORDER BY slot;
+
+-- How far each partition of Kafka's topics has been loaded, said by its loader after each batch and while idle.
+CREATE TABLE IF NOT EXISTS loaded_partitions (
+    topic         LowCardinality(String),
+    partition     UInt32,
+    next_offset   UInt64,                                  -- everything before it has arrived
+    end_offset    UInt64,                                  -- where the partition ended then, as far as the loader knew
+    committed_at  Nullable(DateTime64(6, 'UTC')),          -- when the last transaction that arrived was committed
+    recorded_at   DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC')
+) ENGINE = ReplacingMergeTree(recorded_at)
+ORDER BY (topic, partition, isNull(committed_at));         -- idle words do not replace the last moment

@@ -1,0 +1,27 @@
+"""`countroom relay`."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from countroom import kafka
+from countroom.commands import running, stopping
+from countroom.events import relay as events_relay
+
+
+def relay(*, copy: Annotated[events_relay.Copy, Parameter(negative="")] = "missing") -> int:
+    """Carry committed facts from PostgreSQL's log into Kafka's topics; `countroom load` takes them from there.
+
+    Exactly one works at a time; others wait and take over. A position is confirmed to PostgreSQL only after
+    Kafka has acknowledged everything before it.
+
+    Parameters
+    ----------
+    copy
+        Which tables are copied to the topics first: those that have not been since the slot was made, always all
+        (once), or never any, because the warehouse has them and nobody else reads the topics.
+    """
+    with running() as settings:
+        assert settings.database_url
+        events_relay.run(settings.database_url, kafka.configuration(settings), stopping(), copy)
+    return 0

@@ -1,0 +1,132 @@
+"""Following the log into a sink: the one way of the direct pipeline and of the relay.
+
+    slot → decode → sink → settle → confirm the slot
+
+A position is confirmed only after the sink has settled everything before it. Whatever is killed, at
+whatever step, the log is read again from the last confirmed position; what arrives twice carries the
+same identity and version.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+
+from countroom.events import wal
+
+FLUSH_SECONDS: Final = 0.2
+"""The least time between two settlements under load. A lone commit after a pause is settled at once."""
+ROWS_BETWEEN_LOOKS: Final = 1_024
+"""Rows of one transaction after which the clock is looked at, for the sake of those before it.
+
+psycopg2 confirms a keep-alive's position by itself once the last message it saw lies before what
+was confirmed, and a long transaction's first changes may. The server sends keep-alives inside a
+transaction only after half a minute of silence, so nothing that is complete may wait that long."""
+IDLE_SECONDS: Final = 1.0
+"""How long an idle stream waits before it looks whether it should stop."""
+RETRY_FIRST_SECONDS: Final = 0.2
+"""First pause before another attempt; each is twice the one before."""
+
+_log = structlog.get_logger("stream")
+
+
+class Sink(Protocol):
+    """Where messages go."""
+
+    @property
+    def rows(self) -> int:
+        """Messages that were added and are not yet settled."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it must settle before it takes more in, however long the transaction is."""
+
+    def add(self, message: wal.Message) -> None:
+        """Take a message in."""
+
+    def flush(self) -> None:
+        """Make everything safe that was added; raises what the driver of this sink lets pass."""
+
+    def record(self, commit: wal.Commit) -> None:
+        """Note that everything up to this commit is safe, before the slot is told so."""
+
+
+class Stream:
+    """Follows an open stream into a sink."""
+
+    def __init__(self, reader: wal.Reader, sink: Sink) -> None:
+        self._reader = reader
+        self._sink = sink
+        self._commit: wal.Commit | None = None
+        """The last transaction that was read to its end and is not yet settled."""
+        self._settled_at = 0.0
+
+    def follow(self, stop: threading.Event) -> None:
+        """Move changes until ``stop`` is set, then settle what is complete."""
+        read, add = self._reader.read, self._sink.add
+        rows = 0
+        while not stop.is_set():
+            item = read()
+            if isinstance(item, wal.Message):
+                add(item)
+                rows += 1
+                if rows % ROWS_BETWEEN_LOOKS == 0 and self._commit is not None and self._due() <= 0:
+                    self._settle()
+                elif self._sink.is_full:
+                    self._sink.flush()
+            elif isinstance(item, wal.Commit):
+                self._commit = item
+                if self._due() <= 0:
+                    self._settle()
+            elif item is wal.Nothing.IDLE:
+                self._idle()
+        self._settle()
+
+    def _due(self) -> float:
+        """Return in how many seconds the next settlement may happen."""
+        return self._settled_at + FLUSH_SECONDS - time.monotonic()
+
+    def _idle(self) -> None:
+        if self._commit is None:
+            if self._sink.rows == 0:
+                self._reader.confirm_idle()
+            self._reader.wait(IDLE_SECONDS)
+        elif (due := self._due()) > 0:
+            self._reader.wait(due)
+        else:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Make safe, record, confirm: in this order."""
+        commit = self._commit
+        if commit is None:
+            return
+        self._sink.flush()
+        self._sink.record(commit)
+        self._reader.confirm(commit.lsn)
+        self._commit = None
+        self._settled_at = time.monotonic()
+
+
+def keep_trying(
+    session: Callable[[], None], passing: tuple[type[Exception], ...], stop: threading.Event, longest_seconds: float
+) -> None:
+    """Run sessions until ``stop`` is set; after an error that passes by itself, another one after a pause."""
+    pause = RETRY_FIRST_SECONDS
+    while not stop.is_set():
+        started = time.monotonic()
+        try:
+            session()
+        except passing as error:
+            if time.monotonic() - started > longest_seconds:
+                pause = RETRY_FIRST_SECONDS
+            if pause < longest_seconds:  # an outage is said a few times, not for as long as it lasts
+                _log.warning("the stream stopped; trying again", reason=_first_line(error), seconds=pause)
+            stop.wait(pause)
+            pause = min(pause * 2, longest_seconds)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

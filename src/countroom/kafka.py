@@ -1,0 +1,202 @@
+"""The Kafka tap: the client's settings, the topics, and how far a group has read them. confluent-kafka everywhere."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from countroom.refusal import Refusal
+from countroom.settings import Settings
+
+ANSWER_SECONDS: Final = 10.0
+"""How long a broker may take to answer a question about topics or offsets."""
+PARTITIONS: Final = 6
+"""Of each topic: so many loaders can share the work, and one machine carries them easily."""
+
+_log: Final = logging.getLogger("countroom.kafka")
+_log.addHandler(logging.NullHandler())  # the client repeats every lost connection; whoever waits says it once
+
+Configuration = Mapping[str, str]
+"""librdkafka's properties that say where the brokers are, and how to be let in."""
+
+
+class NoKafka(Refusal):
+    """This command moves facts through Kafka, and no Kafka is named."""
+
+    kind = "unavailable"
+    code = "no_kafka"
+
+
+def configuration(settings: Settings) -> Configuration:
+    """Return the client's properties by which Kafka is reached.
+
+    Raises:
+        NoKafka: none is named by the settings.
+    """
+    if settings.kafka_servers is None:
+        raise NoKafka(
+            "Set COUNTROOM_KAFKA_SERVERS to the brokers (host:port,…), or start `countroom up --kafka` on this folder."
+        )
+    properties = {}
+    if settings.kafka_properties is not None:
+        for line in settings.kafka_properties.read_text("utf-8").splitlines():
+            name, equals, value = line.strip().partition("=")
+            if equals and not name.startswith("#"):
+                properties[name.strip()] = value.strip()
+    return {**properties, "bootstrap.servers": settings.kafka_servers}
+
+
+class KafkaAwayError(Exception):
+    """Kafka cannot be reached, or cannot do what it was asked at the moment."""
+
+
+def producer(
+    brokers: Configuration,
+    failed: Callable[[KafkaError | None, Message], None] = lambda _error, _message: None,
+    befallen: Callable[[KafkaError], None] = lambda _error: None,
+) -> Producer:
+    """Open a producer that neither loses nor doubles nor reorders what it is given.
+
+    A key goes to the partition where the Java client puts it, Debezium's among them.
+
+    Args:
+        brokers: where they are.
+        failed: hears of each message that was not stored, and of no other, while ``poll`` or ``flush`` runs.
+        befallen: hears of errors of the producer as a whole.
+    """
+    return Producer(
+        {
+            **brokers,
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            # A broker that is away does not fail a message; whoever produces decides how long to wait.
+            "message.timeout.ms": 0,
+            "queue.buffering.max.messages": 200_000,
+            "queue.buffering.max.kbytes": 65_536,
+            "allow.auto.create.topics": False,
+            "delivery.report.only.error": True,
+            "on_delivery": failed,
+            "error_cb": befallen,
+        },
+        logger=_log,
+    )
+
+
+def consumer(brokers: Configuration, group: str) -> Consumer:
+    """Open a member of a group that starts with the oldest message and commits only when told to."""
+    return Consumer(
+        {
+            **brokers,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            # A loader that was killed keeps its partitions from the others for so long.
+            "session.timeout.ms": 6_000,
+            "heartbeat.interval.ms": 1_500,
+            # The longest that a warehouse may keep an insert.
+            "max.poll.interval.ms": 600_000,
+            "fetch.wait.max.ms": 100,
+            "queued.max.messages.kbytes": 65_536,
+            # A topic that appears later is found within this time.
+            "topic.metadata.refresh.interval.ms": 5_000,
+            "allow.auto.create.topics": False,
+        },
+        logger=_log,
+    )
+
+
+def ensure_topics(brokers: Configuration, topics: Iterable[str], copies_max: int) -> None:
+    """Make the topics that are missing, each message kept on as many brokers as there are, ``copies_max`` at most.
+
+    Raises:
+        KafkaAwayError: they could not be made.
+    """
+    administration = AdminClient(dict(brokers), logger=_log)
+    try:
+        cluster = administration.list_topics(timeout=ANSWER_SECONDS)
+        known = cluster.topics
+        copies = min(copies_max, len(cluster.brokers))
+        # With two copies or more, one of them may be away and writing goes on.
+        settings = {"min.insync.replicas": str(max(1, copies - 1)), "compression.type": "producer"}
+        missing = [
+            NewTopic(topic, num_partitions=PARTITIONS, replication_factor=copies, config=settings)
+            for topic in topics
+            if topic not in known
+        ]
+        if not missing:
+            return
+        for made in administration.create_topics(missing, operation_timeout=ANSWER_SECONDS).values():
+            try:
+                made.result(ANSWER_SECONDS)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+    except (KafkaException, TimeoutError) as error:
+        raise KafkaAwayError(str(error)) from error
+
+
+def ends(brokers: Configuration, group: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+    """Return where each partition of the topics ends now: its next message's offset.
+
+    Raises:
+        KafkaAwayError: nobody answers.
+    """
+    with _asking(brokers, group) as asking:
+        return {
+            (partition.topic, partition.partition): asking.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)[1]
+            for partition in _partitions(asking, topics)
+        }
+
+
+def wait_until_read(
+    brokers: Configuration,
+    group: str,
+    wanted: Mapping[tuple[str, int], int],
+    deadline: float,
+    look: Callable[[], None] = lambda: None,
+) -> bool:
+    """Wait until a group has committed all of these offsets, or the deadline of the monotonic clock; say which.
+
+    Raises:
+        KafkaAwayError: nobody answers.
+    """
+    partitions = [TopicPartition(topic, number) for (topic, number), offset in wanted.items() if offset > 0]
+    with _asking(brokers, group) as asking:
+        while partitions:
+            read = asking.committed(partitions, timeout=ANSWER_SECONDS)
+            partitions = [one for one in read if one.offset < wanted[one.topic, one.partition]]
+            if partitions and time.monotonic() > deadline:
+                return False
+            look()
+            if partitions:
+                time.sleep(0.05)
+    return True
+
+
+class _asking:  # noqa: N801 - a context, read as a verb
+    """A consumer that belongs to no group's work: it only asks about it."""
+
+    def __init__(self, brokers: Configuration, group: str) -> None:
+        self._consumer = Consumer({**brokers, "group.id": group, "enable.auto.commit": False}, logger=_log)
+
+    def __enter__(self) -> Consumer:
+        return self._consumer
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self._consumer.close()
+        if isinstance(error, KafkaException):
+            raise KafkaAwayError(str(error)) from error
+
+
+def _partitions(consumer: Consumer, topics: Iterable[str]) -> list[TopicPartition]:
+    known = consumer.list_topics(timeout=ANSWER_SECONDS).topics
+    return [TopicPartition(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
