@@ -46,7 +46,6 @@ LONG: Final = (
 """The files whose tests take longest: twenty seconds and more."""
 
 
-
 @pytest.fixture(scope="session")
 def stores() -> Iterator[RunningStores]:
     """PostgreSQL, Valkey and ClickHouse, started once."""
