@@ -133,7 +133,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a pass writes although somebody has written since it read",
-        "wallet/queries.py",
+        "wallet/writing.py",
         " AND w.version = new.version",
         "",
         ("tests/wallet/test_batcher.py::test_what_was_read_too_early_is_read_again_and_answered_the_same",),

@@ -38,7 +38,7 @@ from prometheus_client import Counter, Histogram
 from countroom import clock
 from countroom.postgres import Connection, Database, Transaction
 from countroom.refusal import Refusal
-from countroom.wallet import queries
+from countroom.wallet import queries, writing
 from countroom.wallet.commands import Answer, Command, Conclude, Reverse
 from countroom.wallet.memory import Memory
 from countroom.wallet.refusals import BalanceLimit, Overloaded
@@ -144,7 +144,7 @@ async def _pass(connection: Connection, commands: Sequence[Command], memory: Mem
             memory.forget(commands)
             return await _pass(connection, commands, memory)
     if ledger.writes.purses:
-        await queries.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
+        await writing.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
     if memory is not None:
         memory.learn(facts, ledger.writes)
     return Passed(outcomes, list(ledger.writes.wallets.values()))
@@ -186,7 +186,7 @@ async def post_alone(database: Database, commands: Sequence[Command], lane: "_La
         except FAULTS:
             break
         except asyncpg.PostgresError as error:
-            if error.sqlstate != queries.STALE:
+            if error.sqlstate != writing.STALE:
                 raise
             STALE.inc()
             lane.was_refused()

@@ -1,6 +1,6 @@
 """What a pass over a batch works with: facts read from the database, and what is to be written.
 
-Fields of what is written stand in the order in which `queries.write` sends them.
+Fields of what is written stand in the order in which `writing.write` sends them.
 """
 
 from dataclasses import dataclass, field
