@@ -43,9 +43,9 @@ BACK_SECONDS: Final = 60.0
 class WholeCasino:
     """A whole casino. What it says is in ``said``."""
 
-    def __init__(self, data: Path, *, bots: bool) -> None:
+    def __init__(self, data: Path, *, bots: bool, kafka: bool) -> None:
         self.data = data
-        self.kafka = False
+        self.kafka = kafka
         """Whether facts go through Kafka, from the next start on."""
         self.bots = bots
         self.port = free_port()
@@ -157,11 +157,11 @@ class WholeCasino:
 
 
 @contextlib.contextmanager
-def whole_casino(*, bots: bool) -> Iterator[WholeCasino]:
+def whole_casino(*, bots: bool, kafka: bool = False) -> Iterator[WholeCasino]:
     """Start a casino, and stop it with Ctrl-C; it must leave no process."""
     folder = Path(tempfile.mkdtemp(prefix="countroom-whole-"))
     folder.chmod(0o711)  # so that PostgreSQL, not root, may walk through
-    casino = WholeCasino(folder / "data", bots=bots)
+    casino = WholeCasino(folder / "data", bots=bots, kafka=kafka)
     try:
         casino.start()
         yield casino
