@@ -164,6 +164,12 @@ async def test_finish_is_idempotent_and_knows_its_rounds(aggregator: Aggregator)
     assert refused.value.api_code == ApiCode.NOT_FOUND
 
 
+async def test_no_id_with_a_null_byte_reaches_the_database(aggregator: Aggregator) -> None:
+    with pytest.raises(ApiError) as refused:
+        await aggregator.finish("nul\x00")
+    assert refused.value.api_code == ApiCode.BAD_REQUEST
+
+
 async def test_fifty_equal_bets_at_once_charge_once(aggregator: Aggregator) -> None:
     answers = await asyncio.gather(*(aggregator.bet_win(("bet", "b1", "10.00")) for _ in range(50)))
 

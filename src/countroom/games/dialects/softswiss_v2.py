@@ -7,7 +7,6 @@ Policies: a repeat gets the stored ids and balance; a rollback of something not 
 an empty id and leaves a tombstone; the late bet gets 409; funds errors carry the balance.
 """
 
-import hmac
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Final
@@ -19,66 +18,62 @@ import structlog
 from countroom.clock import parse_id
 from countroom.games.catalog import Provider
 from countroom.games.dialects.port import Callback, Policies, Reply, WalletPort
+from countroom.games.dialects.wire import OPERATIONS_MAX, Id, hmac_sha256_holds, player
 from countroom.money import EXPONENTS, Money, format_amount
 from countroom.refusal import Refusal
 from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Reverse, Win
-from countroom.wallet.refusals import UnknownPlayer, WalletRefusal, WrongCurrency
+from countroom.wallet.refusals import WalletRefusal, WrongCurrency
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """The protocol's own cap."""
-TRANSACTIONS_MAX: Final = 100
-"""In one call: far above any game's need, and a bound on what one call may cost."""
-
 _log = structlog.get_logger()
 
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-"""Not yet held to printable characters: the wallet does that to what it keeps, and nothing else finds such a name."""
 _Currency = Annotated[str, msgspec.Meta(pattern=r"\A[A-Z][A-Z0-9_]{2,31}\Z")]
 
 
 class _Balance(msgspec.Struct):
-    account_id: _Id
+    account_id: Id
     currency: _Currency
-    game_id: _Id
+    game_id: Id
     session_id: str | None = None
 
 
 class _BetWinTransaction(msgspec.Struct):
-    id_provider: _Id
+    id_provider: Id
     type: str
     amount: str
 
 
 class _BetWin(msgspec.Struct):
-    account_id: _Id
+    account_id: Id
     currency: _Currency
-    game_id: _Id
-    round_id: _Id
-    transactions: Annotated[list[_BetWinTransaction], msgspec.Meta(min_length=1, max_length=TRANSACTIONS_MAX)]
+    game_id: Id
+    round_id: Id
+    transactions: Annotated[list[_BetWinTransaction], msgspec.Meta(min_length=1, max_length=OPERATIONS_MAX)]
     finished: bool = False
     session_id: str | None = None
 
 
 class _RollbackTransaction(msgspec.Struct):
-    id_provider: _Id
-    original_id_provider: _Id
+    id_provider: Id
+    original_id_provider: Id
     type: str = "rollback"
 
 
 class _Rollback(msgspec.Struct):
-    account_id: _Id
+    account_id: Id
     currency: _Currency
-    round_id_provider: _Id
-    transactions: Annotated[list[_RollbackTransaction], msgspec.Meta(min_length=1, max_length=TRANSACTIONS_MAX)]
+    round_id_provider: Id
+    transactions: Annotated[list[_RollbackTransaction], msgspec.Meta(min_length=1, max_length=OPERATIONS_MAX)]
     game_id: str | None = None
     finished: bool = False
     session_id: str | None = None
 
 
 class _Finish(msgspec.Struct):
-    account_id: _Id
+    account_id: Id
     currency: _Currency
-    round_id: _Id
+    round_id: Id
     session_id: str | None = None
 
 
@@ -135,11 +130,7 @@ class SoftswissV2:
         """Whether one of the provider's keys signed exactly these bytes."""
         if callback.body is None:
             return False
-        given = callback.headers.get(b"x-request-sign", b"")
-        holds = False
-        for key in provider.signing_keys:
-            holds |= hmac.compare_digest(hmac.digest(key, callback.body, "sha256").hex().encode(), given)
-        return holds
+        return hmac_sha256_holds(provider.signing_keys, callback.body, callback.headers.get(b"x-request-sign", b""))
 
     def unknown_provider(self) -> Reply:
         """Answer in the protocol's form: nobody knows this provider code."""
@@ -176,16 +167,16 @@ class SoftswissV2:
         try:
             if currency not in EXPONENTS:
                 raise WrongCurrency
-            player = _player(call.account_id)
+            user_id = player(call.account_id)
             if isinstance(call, _Balance):
-                return {"balance": format_amount(await self._balance(provider, call, player, wallet), currency)}
+                return {"balance": format_amount(await self._balance(provider, call, user_id, wallet), currency)}
             if isinstance(call, _Finish):
-                answer = await self._finish(provider, call, player, wallet)
+                answer = await self._finish(provider, call, user_id, wallet)
                 return {"balance": format_amount(answer.balance, currency)}
             if isinstance(call, _BetWin):
-                answer = await wallet.apply(_bet_win(provider, call, player))
+                answer = await wallet.apply(_bet_win(provider, call, user_id))
                 return _bet_win_answer(answer, currency)
-            answer = await wallet.apply(_rollback(provider, call, player))
+            answer = await wallet.apply(_rollback(provider, call, user_id))
             return _rollback_answer(answer, currency)
         except Refusal as refusal:
             balance = refusal.balance if isinstance(refusal, WalletRefusal) else None
@@ -193,25 +184,17 @@ class SoftswissV2:
             shown = format_amount(balance, currency) if balance is not None else None
             raise _Refused(api_code, refusal.sentence, shown) from refusal
 
-    async def _balance(self, provider: Provider, call: _Balance, player: UUID, wallet: WalletPort) -> Decimal:
+    async def _balance(self, provider: Provider, call: _Balance, user_id: UUID, wallet: WalletPort) -> Decimal:
         _game(provider, call.game_id)
-        return await wallet.balance(player, call.currency)
+        return await wallet.balance(user_id, call.currency)
 
-    async def _finish(self, provider: Provider, call: _Finish, player: UUID, wallet: WalletPort) -> Answer:
-        await wallet.balance(player, call.currency)  # an unknown player or currency is said before an unknown round
-        game_id = await wallet.game_of_round(provider, player, call.round_id)
+    async def _finish(self, provider: Provider, call: _Finish, user_id: UUID, wallet: WalletPort) -> Answer:
+        await wallet.balance(user_id, call.currency)  # an unknown player or currency is said before an unknown round
+        game_id = await wallet.game_of_round(provider, user_id, call.round_id)
         if game_id is None:
             raise _Refused("404", "unknown round")
         play = Play(game_id, call.round_id, close_round=True)
-        return await wallet.apply(Command(provider.code, player, call.currency, (), play))
-
-
-@lru_cache(maxsize=65_536)
-def _player(account_id: str) -> UUID:
-    try:
-        return parse_id(account_id)
-    except ValueError as error:
-        raise UnknownPlayer from error
+        return await wallet.apply(Command(provider.code, user_id, call.currency, (), play))
 
 
 @lru_cache(maxsize=65_536)
@@ -232,7 +215,7 @@ def _game(provider: Provider, slug: str) -> UUID:
     return game_id
 
 
-def _bet_win(provider: Provider, call: _BetWin, player: UUID) -> Command:
+def _bet_win(provider: Provider, call: _BetWin, user_id: UUID) -> Command:
     operations: list[Operation] = []
     for index, transaction in enumerate(call.transactions):
         amount = Money.parse(transaction.amount, call.currency).amount
@@ -245,10 +228,10 @@ def _bet_win(provider: Provider, call: _BetWin, player: UUID) -> Command:
         else:
             raise _Refused("400", f"transactions[{index}].type: must be bet or win")
     play = Play(_game(provider, call.game_id), call.round_id, _session(call.session_id), call.finished)
-    return Command(provider.code, player, call.currency, tuple(operations), play)
+    return Command(provider.code, user_id, call.currency, tuple(operations), play)
 
 
-def _rollback(provider: Provider, call: _Rollback, player: UUID) -> Command:
+def _rollback(provider: Provider, call: _Rollback, user_id: UUID) -> Command:
     if any(transaction.type != "rollback" for transaction in call.transactions):
         raise _Refused("400", "transactions[].type: must be rollback")
     operations = tuple(
@@ -257,7 +240,7 @@ def _rollback(provider: Provider, call: _Rollback, player: UUID) -> Command:
     # A reversal is always accepted: a game that is missing or unknown costs the round's state only.
     game_id = provider.games.get(call.game_id or "")
     play = Play(game_id, call.round_id_provider, None, call.finished) if game_id is not None else None
-    return Command(provider.code, player, call.currency, operations, play)
+    return Command(provider.code, user_id, call.currency, operations, play)
 
 
 def _bet_win_answer(answer: Answer, currency: str) -> dict[str, object]:
