@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -155,6 +155,15 @@ def _wrk(wrk: str, settings: Settings, server: int, folder: Path, seconds: float
     assert settings.database_url
     calls = folder / "calls"
     _sign_calls(calls, asyncio.run(_players(settings.database_url)), int(seconds * CALLS_PER_SECOND_MAX))
+    told = ask(wrk, settings, calls, header="X-Request-Sign", path=f"/providers/{PROVIDER}/betwin", seconds=seconds)
+    return Measured(
+        told["requests"], told["requests"] / told["seconds"], told["p50_ms"], told["p99_ms"], told["errors"],
+        _memory_mb(server),
+    )  # fmt: skip
+
+
+def ask(wrk: str, settings: Settings, calls: Path, *, header: str, path: str, seconds: float) -> dict[str, Any]:
+    """Send calls that were signed beforehand; return what `signed.lua` says of them."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(files("countroom.bench").joinpath("signed.lua").read_text("utf-8"))
         script.flush()
@@ -163,14 +172,11 @@ def _wrk(wrk: str, settings: Settings, server: int, folder: Path, seconds: float
                 wrk, "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", script.name,
                 f"http://127.0.0.1:{settings.port}",
             ],
-            env={**os.environ, "BENCH_CALLS": str(calls), "BENCH_PATH": f"/providers/{PROVIDER}/betwin"},
+            env={**os.environ, "BENCH_CALLS": str(calls), "BENCH_HEADER": header, "BENCH_PATH": path},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-    told = json.loads(done.stdout.strip().splitlines()[-1])
-    return Measured(
-        told["requests"], told["requests"] / told["seconds"], told["p50_ms"], told["p99_ms"], told["errors"],
-        _memory_mb(server),
-    )  # fmt: skip
+    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return told
 
 
 def _memory_mb(server: int) -> float:
@@ -205,4 +211,4 @@ def _sign_calls(file: Path, players: list[str], count: int) -> None:
                     "transactions": [{"id_provider": f"{run}-{n}", "type": "bet", "amount": f"0.{n % 99 + 1:02d}"}],
                 }
             )
-            out.write(request_sign(SIGNING_KEY, body).encode() + b" " + body + b"\n")
+            out.write(request_sign(SIGNING_KEY, body).encode() + b"\t" + body + b"\n")

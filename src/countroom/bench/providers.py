@@ -6,14 +6,12 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from rich.console import Console
 from rich.table import Table
 
-from countroom.bench.bet import CONNECTIONS, served
-from countroom.bench.yardstick import ToolMissing
+from countroom.bench.bet import CONNECTIONS, ask, served
+from countroom.bench.yardstick import SIGNING_KEY, ToolMissing
 from countroom.demo.signatures import request_sign
 from countroom.games import service as games
 from countroom.postgres import Database
@@ -34,7 +32,6 @@ from countroom.settings import Settings
 PEER: Final = "softswiss-v2"
 CALLS_PER_SECOND_MAX: Final = 4_000
 """So many calls are signed beforehand for each second of a web process; an RSA signature takes half a millisecond."""
-SIGNING_KEY: Final = "the benchmark's signing key"
 _RSA: Final = partial(rsa.generate_private_key, public_exponent=65_537, key_size=2_048)
 
 
@@ -235,21 +232,8 @@ def _sign(file: Path, caller: Caller, seats: Sequence[Seat], count: int) -> None
 def _wrk(wrk: str, settings: Settings, caller: Caller, calls: Path, seconds: float) -> Measured:
     assert settings.database_url
     before = asyncio.run(_bets(settings.database_url, caller))
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(files("countroom.bench").joinpath("provider_calls.lua").read_text("utf-8"))
-        script.flush()
-        done = subprocess.run(
-            [
-                wrk, "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", script.name,
-                f"http://127.0.0.1:{settings.port}",
-            ],
-            env={
-                **os.environ, "BENCH_CALLS": str(calls), "BENCH_HEADER": caller.header,
-                "BENCH_PATH": f"/providers/{caller.code}/{caller.action}",
-            },
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    told = json.loads(done.stdout.strip().splitlines()[-1])
+    path = f"/providers/{caller.code}/{caller.action}"
+    told = ask(wrk, settings, calls, header=caller.header, path=path, seconds=seconds)
     # A dialect may refuse with HTTP 200: what counts is what is in the books.
     taken = asyncio.run(_bets(settings.database_url, caller)) - before
     refused = max(told["requests"] - taken, 0)

@@ -1,7 +1,8 @@
--- Replays calls that were signed beforehand: a line each, "<signature> <body>". When they run out
--- it stops asking for money and asks for nothing: a repeat would be cheaper than a bet.
+-- Replays calls that were signed beforehand: a line each, "<signature>\t<body>". When they run out it stops
+-- asking for money and asks for nothing: a repeat would be cheaper than a bet.
 local file = assert(io.open(os.getenv("BENCH_CALLS"), "r"))
 local path = os.getenv("BENCH_PATH")
+local header = os.getenv("BENCH_HEADER")
 
 request = function()
   local line = file:read("*l")
@@ -9,8 +10,8 @@ request = function()
     wrk.thread:stop()
     return wrk.format("GET", "/health/live")
   end
-  local headers = { ["Content-Type"] = "application/json", ["X-Request-Sign"] = line:sub(1, 64) }
-  return wrk.format("POST", path, headers, line:sub(66))
+  local tab = line:find("\t", 1, true)
+  return wrk.format("POST", path, { ["Content-Type"] = "application/json", [header] = line:sub(1, tab - 1) }, line:sub(tab + 1))
 end
 
 done = function(summary, latency)
