@@ -27,6 +27,7 @@
     running = !running;
     say();
   });
+  button.disabled = false; // it comes disabled: a click before this line would be lost
   document.addEventListener("htmx:config:request", (event) => {
     if (!running || document.hidden) event.preventDefault();
   });

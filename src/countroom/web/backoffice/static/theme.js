@@ -28,6 +28,8 @@
   });
   document.addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme");
-    button?.addEventListener("click", () => choose(shown() === "dark" ? "light" : "dark"));
+    if (!button) return;
+    button.addEventListener("click", () => choose(shown() === "dark" ? "light" : "dark"));
+    button.disabled = false; // it comes disabled: a click before this line would be lost
   });
 })();
