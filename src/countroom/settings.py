@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,6 +16,7 @@ SECRET_LENGTH_MIN: Final = 16
 
 
 LostSlot = Literal["copy", "stop"]
+_Choice = TypeVar("_Choice", bound=str)
 
 
 class SettingsError(Exception):
@@ -71,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """COUNTROOM_LAG_ALARM_SECONDS: the same, from which they raise an alarm."""
     lost_slot: LostSlot
     """COUNTROOM_LOST_SLOT: copy the tables again when log was removed unread, or stop and say so."""
+    launch_identity: Literal["not_rejected", "verified"]
+    """COUNTROOM_LAUNCH_IDENTITY: what a player's identity must be before a game is launched for money."""
     log_level: str
     """COUNTROOM_LOG_LEVEL: debug, info, warning or error."""
 
@@ -118,8 +121,9 @@ class _Reader:
             lag_alarm_mb=self._integer("COUNTROOM_LAG_ALARM_MB", 4_096, 1, 1_000_000),
             lag_warn_seconds=self._integer("COUNTROOM_LAG_WARN_SECONDS", 15, 1, 86_400),
             lag_alarm_seconds=self._integer("COUNTROOM_LAG_ALARM_SECONDS", 300, 1, 86_400),
-            lost_slot=cast("LostSlot", self._one_of("COUNTROOM_LOST_SLOT", "copy", {"copy", "stop"})),
-            log_level=self._one_of("COUNTROOM_LOG_LEVEL", "info", {"debug", "info", "warning", "error"}),
+            lost_slot=self._one_of("COUNTROOM_LOST_SLOT", "copy", "stop"),
+            launch_identity=self._one_of("COUNTROOM_LAUNCH_IDENTITY", "not_rejected", "verified"),
+            log_level=self._one_of("COUNTROOM_LOG_LEVEL", "info", "debug", "warning", "error"),
         )
         if settings.lag_warn_mb > settings.lag_alarm_mb:
             self.problems.append("COUNTROOM_LAG_WARN_MB must not be more than COUNTROOM_LAG_ALARM_MB.")
@@ -200,8 +204,10 @@ class _Reader:
             self.problems.append(f"{name}: {text!r} is not a time zone; use a name such as Europe/Malta.")
         return text
 
-    def _one_of(self, name: str, default: str, known: set[str]) -> str:
+    def _one_of(self, name: str, default: _Choice, *others: _Choice) -> _Choice:
         text = self.environ.get(name, default)
-        if text not in known:
-            self.problems.append(f"{name} must be one of {', '.join(sorted(known))}, not {text!r}.")
-        return text
+        for known in (default, *others):
+            if text == known:
+                return known
+        self.problems.append(f"{name} must be one of {', '.join(sorted((default, *others)))}, not {text!r}.")
+        return default
