@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,6 +13,9 @@ from countroom.money import EXPONENTS, THREE_DECIMALS
 
 SECRET_LENGTH_MIN: Final = 16
 """Shorter secrets can be guessed by trying."""
+
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 class SettingsError(Exception):
@@ -58,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """COUNTROOM_SANDBOX_PSP_URL: where payments find the sandbox PSP."""
     sandbox_psp_secret: str | None
     """COUNTROOM_SANDBOX_PSP_SECRET: shared with the sandbox PSP; without it the PSP is refused."""
+    launch_identity: Literal["not_rejected", "verified"]
+    """COUNTROOM_LAUNCH_IDENTITY: what a player's identity must be before a game is launched for money."""
     log_level: str
     """COUNTROOM_LOG_LEVEL: debug, info, warning or error."""
 
@@ -101,7 +106,8 @@ class _Reader:
             sandbox_provider_port=self._port("COUNTROOM_SANDBOX_PROVIDER_PORT", 8002),
             sandbox_psp_url=self._url("COUNTROOM_SANDBOX_PSP_URL", {"http", "https"}) or f"http://127.0.0.1:{psp_port}",
             sandbox_psp_secret=self._secret("COUNTROOM_SANDBOX_PSP_SECRET"),
-            log_level=self._one_of("COUNTROOM_LOG_LEVEL", "info", {"debug", "info", "warning", "error"}),
+            launch_identity=self._one_of("COUNTROOM_LAUNCH_IDENTITY", "not_rejected", "verified"),
+            log_level=self._one_of("COUNTROOM_LOG_LEVEL", "info", "debug", "warning", "error"),
         )
         if self.problems:
             raise SettingsError("These settings cannot be used:\n" + "\n".join(f"  - {p}" for p in self.problems))
@@ -178,8 +184,10 @@ class _Reader:
             self.problems.append(f"{name}: {text!r} is not a time zone; use a name such as Europe/Malta.")
         return text
 
-    def _one_of(self, name: str, default: str, known: set[str]) -> str:
+    def _one_of(self, name: str, default: _Choice, *others: _Choice) -> _Choice:
         text = self.environ.get(name, default)
-        if text not in known:
-            self.problems.append(f"{name} must be one of {', '.join(sorted(known))}, not {text!r}.")
-        return text
+        for known in (default, *others):
+            if text == known:
+                return known
+        self.problems.append(f"{name} must be one of {', '.join(sorted((default, *others)))}, not {text!r}.")
+        return default

@@ -1,5 +1,9 @@
 -- Generated from the migrations by `make schema`; a test compares. Do not edit.
 
+CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
+
+COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching based on trigrams';
+
 CREATE DOMAIN public.currency_code AS character(3)
 	CONSTRAINT currency_code_is_iso_4217 CHECK ((VALUE ~ '^[A-Z]{3}$'::text));
 
@@ -102,6 +106,14 @@ CREATE TYPE public.wallet_type AS ENUM (
     'locked'
 );
 
+CREATE FUNCTION public.raise_catalogue_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE catalogue_version SET version = version + 1;
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION public.raise_purse_versions() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -164,6 +176,34 @@ CREATE TABLE public.book_session_marks (
 )
 WITH (fillfactor='70');
 
+CREATE TABLE public.catalogue_imports (
+    id uuid NOT NULL,
+    provider_id uuid NOT NULL,
+    staff_id uuid,
+    file_name text NOT NULL,
+    feed jsonb NOT NULL,
+    differences jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    applied_at timestamp with time zone
+);
+
+CREATE TABLE public.catalogue_switches (
+    id uuid NOT NULL,
+    provider_id uuid NOT NULL,
+    game_id uuid,
+    staff_id uuid NOT NULL,
+    is_active boolean NOT NULL,
+    reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT catalogue_switches_reason_given CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
+);
+
+CREATE TABLE public.catalogue_version (
+    is_the_only_row boolean DEFAULT true NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT catalogue_version_is_one_row CHECK (is_the_only_row)
+);
+
 CREATE TABLE public.dead_letters (
     id uuid NOT NULL,
     topic text NOT NULL,
@@ -200,7 +240,13 @@ CREATE TABLE public.game_providers (
     is_active boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT game_providers_code_fits_an_address CHECK ((code ~ '^[a-z0-9][a-z0-9-]{0,31}$'::text))
+    countries text[],
+    currencies text[],
+    verified_only boolean DEFAULT false NOT NULL,
+    demo_url text,
+    CONSTRAINT game_providers_code_fits_an_address CHECK ((code ~ '^[a-z0-9][a-z0-9-]{0,31}$'::text)),
+    CONSTRAINT game_providers_countries_are_iso_3166 CHECK ((array_to_string(countries, ','::text, '?'::text) ~ '^[A-Z]{2}(,[A-Z]{2})*$'::text)),
+    CONSTRAINT game_providers_currencies_are_iso_4217 CHECK ((array_to_string(currencies, ','::text, '?'::text) ~ '^[A-Z]{3}(,[A-Z]{3})*$'::text))
 );
 
 CREATE TABLE public.game_rounds (
@@ -248,7 +294,19 @@ CREATE TABLE public.games (
     config jsonb DEFAULT '{}'::jsonb NOT NULL,
     is_active boolean DEFAULT true NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    countries text[],
+    currencies text[],
+    verified_only boolean DEFAULT false NOT NULL,
+    rtp numeric(5,2),
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    pictures jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT games_config_is_an_object CHECK ((jsonb_typeof(config) = 'object'::text)),
+    CONSTRAINT games_countries_are_iso_3166 CHECK ((array_to_string(countries, ','::text, '?'::text) ~ '^[A-Z]{2}(,[A-Z]{2})*$'::text)),
+    CONSTRAINT games_currencies_are_iso_4217 CHECK ((array_to_string(currencies, ','::text, '?'::text) ~ '^[A-Z]{3}(,[A-Z]{3})*$'::text)),
+    CONSTRAINT games_pictures_are_addresses CHECK (((jsonb_typeof(pictures) = 'object'::text) AND (NOT jsonb_path_exists(pictures, '$.*?(!(@.type() == "string" && @ starts with "https://"))'::jsonpath)))),
+    CONSTRAINT games_rtp_is_a_percentage CHECK (((rtp > (0)::numeric) AND (rtp <= (100)::numeric))),
+    CONSTRAINT games_tags_are_words CHECK ((array_to_string(tags, ','::text, '?'::text) ~ '^([a-z0-9][a-z0-9-]{0,39}(,[a-z0-9][a-z0-9-]{0,39})*)?$'::text))
 );
 
 CREATE TABLE public.kpi_refusals (
@@ -521,6 +579,15 @@ ALTER TABLE ONLY public.book_marks
 ALTER TABLE ONLY public.book_session_marks
     ADD CONSTRAINT book_session_marks_pkey PRIMARY KEY (session_id);
 
+ALTER TABLE ONLY public.catalogue_imports
+    ADD CONSTRAINT catalogue_imports_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.catalogue_switches
+    ADD CONSTRAINT catalogue_switches_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.catalogue_version
+    ADD CONSTRAINT catalogue_version_pkey PRIMARY KEY (is_the_only_row);
+
 ALTER TABLE ONLY public.dead_letters
     ADD CONSTRAINT dead_letters_once UNIQUE NULLS NOT DISTINCT (topic, partition, "position", body_hash);
 
@@ -637,11 +704,23 @@ ALTER TABLE ONLY public.wallet_entries
 
 CREATE INDEX audit_log_about ON public.audit_log USING btree (about_type, about_id, id);
 
+CREATE INDEX catalogue_imports_latest ON public.catalogue_imports USING btree (provider_id, created_at DESC);
+
+CREATE INDEX catalogue_switches_latest ON public.catalogue_switches USING btree (provider_id, created_at DESC);
+
 CREATE INDEX dead_letters_latest ON public.dead_letters USING btree (created_at DESC);
 
 CREATE INDEX dead_letters_open ON public.dead_letters USING btree (topic) WHERE (outcome IS NULL);
 
 CREATE INDEX game_sessions_by_player ON public.game_sessions USING btree (user_id, game_id, opened_at DESC);
+
+CREATE INDEX games_by_provider ON public.games USING btree (provider_id);
+
+CREATE INDEX games_by_tag ON public.games USING gin (tags);
+
+CREATE INDEX games_by_title ON public.games USING btree (lower(title), slug);
+
+CREATE INDEX games_search ON public.games USING gin ((((title || ' '::text) || slug)) public.gin_trgm_ops);
 
 CREATE INDEX payment_events_to_review ON public.payment_events USING btree (received_at) WHERE (outcome = 'review'::text);
 
@@ -669,9 +748,15 @@ CREATE INDEX wallet_entries_by_time ON public.wallet_entries USING brin (created
 
 CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_log FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
+CREATE TRIGGER catalogue_switches_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.catalogue_switches FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER game_providers_raise_version AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.game_providers FOR EACH STATEMENT EXECUTE FUNCTION public.raise_catalogue_version();
+
 CREATE TRIGGER game_rounds_never_deleted BEFORE DELETE OR TRUNCATE ON public.game_rounds FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER game_sessions_raise_versions AFTER INSERT OR DELETE OR UPDATE OF user_id, game_id, currency, status ON public.game_sessions FOR EACH ROW EXECUTE FUNCTION public.raise_purse_versions();
+
+CREATE TRIGGER games_raise_version AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.games FOR EACH STATEMENT EXECUTE FUNCTION public.raise_catalogue_version();
 
 CREATE TRIGGER seal_blocks_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.seal_blocks FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
@@ -693,6 +778,21 @@ CREATE TRIGGER wallet_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON
 
 ALTER TABLE ONLY public.audit_log
     ADD CONSTRAINT audit_log_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);
+
+ALTER TABLE ONLY public.catalogue_imports
+    ADD CONSTRAINT catalogue_imports_provider_exists FOREIGN KEY (provider_id) REFERENCES public.game_providers(id);
+
+ALTER TABLE ONLY public.catalogue_imports
+    ADD CONSTRAINT catalogue_imports_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);
+
+ALTER TABLE ONLY public.catalogue_switches
+    ADD CONSTRAINT catalogue_switches_game_exists FOREIGN KEY (game_id) REFERENCES public.games(id);
+
+ALTER TABLE ONLY public.catalogue_switches
+    ADD CONSTRAINT catalogue_switches_provider_exists FOREIGN KEY (provider_id) REFERENCES public.game_providers(id);
+
+ALTER TABLE ONLY public.catalogue_switches
+    ADD CONSTRAINT catalogue_switches_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);
 
 ALTER TABLE ONLY public.game_sessions
     ADD CONSTRAINT game_sessions_game_exists FOREIGN KEY (game_id) REFERENCES public.games(id);
