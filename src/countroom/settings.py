@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """COUNTROOM_REPORTING_CURRENCY: in which daily_kpi is added up."""
     reporting_time_zone: str
     """COUNTROOM_REPORTING_TIME_ZONE: where a day begins."""
+    round_unfinished_hours: int
+    """COUNTROOM_ROUND_UNFINISHED_HOURS: a round that is still open after so many is unfinished, and the staff's."""
     sandbox_psp_port: int
     """COUNTROOM_SANDBOX_PSP_PORT: the demo payment provider."""
     sandbox_provider_port: int
@@ -112,6 +114,7 @@ class _Reader:
             currencies=currencies,
             reporting_currency=self._currency("COUNTROOM_REPORTING_CURRENCY", reporting),
             reporting_time_zone=self._time_zone("COUNTROOM_REPORTING_TIME_ZONE", "UTC"),
+            round_unfinished_hours=self._integer("COUNTROOM_ROUND_UNFINISHED_HOURS", 24, 1, 24 * 365),
             sandbox_psp_port=psp_port,
             sandbox_provider_port=self._port("COUNTROOM_SANDBOX_PROVIDER_PORT", 8002),
             sandbox_psp_url=self._url("COUNTROOM_SANDBOX_PSP_URL", {"http", "https"}) or f"http://127.0.0.1:{psp_port}",
