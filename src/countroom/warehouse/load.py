@@ -1,6 +1,6 @@
 """Messages of the contract into ClickHouse: check, insert, and set aside what cannot be stored.
 
-A message is checked by a typed decode, and then its own bytes are inserted: ClickHouse alone
+A message is checked (``check.py``), and then its own bytes are inserted: ClickHouse alone
 takes a missing field as zero and cuts ``10.555`` to two decimals. What ClickHouse refuses as
 data is halved until the message at fault stands alone; it becomes a dead letter, its
 neighbours are stored. Everything else that ClickHouse may answer, or fail to answer, means
@@ -8,7 +8,7 @@ that it is away: nothing is set aside, nothing further is read, the caller tries
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from countroom import clickhouse
 from countroom.events import catalog, contract, meters
 from countroom.events.wal import Message
+from countroom.warehouse.check import Check, SetAside
 
 BATCH_ROWS: Final = 50_000
 """Rows held before they are inserted: past some ten thousand, larger inserts gain nothing."""
@@ -49,8 +50,6 @@ a code that is missing here stops the loading, one too many would set money asid
 
 Batch = Mapping[str, Sequence[Message]]
 """Topic → its messages, all of which keep the contract."""
-SetAside = Callable[[Message, str], None]
-"""Keeps a message that cannot be stored, with the reason; returns once it is committed."""
 
 
 class WarehouseAwayError(Exception):
@@ -64,7 +63,7 @@ class Loader:
         self._client = client
         self._set_aside = set_aside
         self._pending: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
-        self._decoders = {topic: msgspec.json.Decoder(message) for topic, message in contract.MESSAGES.items()}
+        self._checks = {topic: Check(topic) for topic in contract.MESSAGES}
         self.rows = 0
         self._bytes = 0
 
@@ -86,7 +85,7 @@ class Loader:
             WarehouseAwayError: some of it may not be stored; add it again, twice stored counts once.
             ContractBrokenError: too much of it cannot be stored; nothing more is set aside.
         """
-        self.store({topic: self._checked(topic, messages) for topic, messages in self._pending.items() if messages})
+        self.store(self._checked())
         self.clear()
 
     def take_checked(self) -> Batch:
@@ -95,7 +94,7 @@ class Loader:
         Raises:
             ContractBrokenError: see ``flush``.
         """
-        batch = {topic: self._checked(topic, messages) for topic, messages in self._pending.items() if messages}
+        batch = self._checked()
         self._pending = {topic: [] for topic in contract.MESSAGES}
         self.rows = self._bytes = 0
         return batch
@@ -111,22 +110,12 @@ class Loader:
             messages.clear()
         self.rows = self._bytes = 0
 
-    def _checked(self, topic: str, messages: list[Message]) -> Sequence[Message]:
-        """Return the messages that keep the contract; set the others aside."""
-        decoder = self._decoders[topic]
-        try:
-            if len(decoder.decode_lines(_block(messages))) == len(messages):
-                return messages
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            pass
-        fine = []
-        for message in messages:
-            try:
-                decoder.decode(message.body)
-                fine.append(message)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._set_aside(message, f"breaks the contract: {error}")
-        return fine
+    def _checked(self) -> Batch:
+        return {
+            topic: self._checks[topic].fine(messages, self._set_aside)
+            for topic, messages in self._pending.items()
+            if messages
+        }
 
     def _insert(self, topic: str, messages: Sequence[Message]) -> None:
         if not messages:
