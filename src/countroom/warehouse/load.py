@@ -23,6 +23,8 @@ from countroom.warehouse.check import Check, SetAside
 
 BATCH_ROWS: Final = 50_000
 """Rows held before they are inserted: past some ten thousand, larger inserts gain nothing."""
+CHECK_ROWS: Final = 1_000
+"""So many are checked at once while others arrive: checking a whole batch would keep the sender waiting."""
 BATCH_BYTES: Final = 32 * 1024 * 1024
 """The same for large messages; with the check's objects this bounds the memory to a few times it."""
 
@@ -63,15 +65,20 @@ class Loader:
         self._client = client
         self._set_aside = set_aside
         self._pending: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
+        self._fine: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
+        """Those that have been checked."""
         self._checks = {topic: Check(topic) for topic in contract.MESSAGES}
         self.rows = 0
         self._bytes = 0
 
     def add(self, message: Message) -> None:
         """Take a message in."""
-        self._pending[message.topic].append(message)
+        pending = self._pending[message.topic]
+        pending.append(message)
         self.rows += 1
         self._bytes += len(message.body)
+        if len(pending) >= CHECK_ROWS:
+            self._check(message.topic)
 
     @property
     def is_full(self) -> bool:
@@ -95,8 +102,7 @@ class Loader:
             ContractBrokenError: see ``flush``.
         """
         batch = self._checked()
-        self._pending = {topic: [] for topic in contract.MESSAGES}
-        self.rows = self._bytes = 0
+        self.clear()
         return batch
 
     def store(self, batch: Batch) -> None:
@@ -106,16 +112,19 @@ class Loader:
 
     def clear(self) -> None:
         """Forget what was added."""
-        for messages in self._pending.values():
-            messages.clear()
+        self._pending = {topic: [] for topic in contract.MESSAGES}
+        self._fine = {topic: [] for topic in contract.MESSAGES}
         self.rows = self._bytes = 0
 
+    def _check(self, topic: str) -> None:
+        self._fine[topic] += self._checks[topic].fine(self._pending[topic], self._set_aside)
+        self._pending[topic] = []
+
     def _checked(self) -> Batch:
-        return {
-            topic: self._checks[topic].fine(messages, self._set_aside)
-            for topic, messages in self._pending.items()
-            if messages
-        }
+        for topic, messages in self._pending.items():
+            if messages:
+                self._check(topic)
+        return {topic: messages for topic, messages in self._fine.items() if messages}
 
     def _insert(self, topic: str, messages: Sequence[Message]) -> None:
         if not messages:
