@@ -69,7 +69,7 @@ def _source(columns: Sequence["_Column"], key: str) -> str:
           if column.is_nullable
           else f"if {column.refusal}: return None"
           for column in columns if column.refusal),
-        f"template = templates[{''.join(f'{variable} is None, ' for variable in nullable)}]",
+        f"template = templates[({''.join(f'{variable} is None, ' for variable in nullable)})]",
         f"values = ({', '.join(column.values for column in columns if column.is_known)}, op, lsn, ts_us)",
         f"return template % values, {next(one.variable for one in columns if one.name == key)}.decode()",
     ]  # fmt: skip
