@@ -9,8 +9,8 @@ that was broken off goes on with the first table that was not finished.
 """
 
 import threading
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, Self
@@ -39,12 +39,20 @@ Copy = Literal["missing", "always", "never"]
 _log = structlog.get_logger("relay")
 
 
-def run(database_url: str, brokers: kafka.Configuration, stop: threading.Event, copy: Copy = "missing") -> None:
-    """Move committed facts until ``stop`` is set."""
+def run(
+    database_url: str,
+    brokers: kafka.Configuration,
+    stop: threading.Event,
+    copy: Copy = "missing",
+    *,
+    only_copy: bool = False,
+) -> None:
+    """Move committed facts until ``stop`` is set, or with ``only_copy`` until the tables are copied."""
     passing = (psycopg2.Error, KafkaException, kafka.KafkaAwayError, wal.SlotInUseError, catalog.ContractMismatchError)
     wish = _Wish(copy)
+    session = partial(_copy_alone if only_copy else _session, database_url, brokers, stop, wish)
     with suppress(Stopped):
-        keep_trying(partial(_session, database_url, brokers, stop, wish), passing, stop, RETRY_SECONDS)
+        keep_trying(session, passing, stop, RETRY_SECONDS)
 
 
 @dataclass(slots=True)
@@ -60,18 +68,40 @@ class _Wish:
 
 def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: _Wish) -> None:
     """Connect to both sides, copy what has to be copied, and follow the log."""
+    with copied(database_url, brokers, stop, wish.copy) as (_, name, topics):
+        wish.fulfilled()
+        with wal.Reader(database_url, name) as reader:
+            topics.waiting = reader.keep_alive
+            _log.info("following the log", slot=name)
+            Stream(reader, topics).follow(stop)
+
+
+def _copy_alone(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: _Wish) -> None:
+    with copied(database_url, brokers, stop, wish.copy):
+        stop.set()
+
+
+@contextmanager
+def copied(
+    database_url: str, brokers: kafka.Configuration, stop: threading.Event, copy: Copy
+) -> Iterator[tuple[Connection, str, "Topics"]]:
+    """Be the one who carries facts into these topics, with the tables copied.
+
+    Gives the connection by which it is the one, the slot's name, and the topics.
+
+    Raises:
+        SlotInUseError: another process is the one.
+        KafkaAwayError: Kafka cannot be reached.
+        Stopped: ``stop`` was set while the tables were copied.
+    """
     with closing(psycopg2.connect(database_url, connect_timeout=wal.CONNECT_SECONDS)) as connection:
         connection.autocommit = True
         name = slot.identify(connection).slot
         slot.claim(connection, name)
         kafka.ensure_topics(brokers, catalog.TABLES, COPIES_MAX)
         with Topics(brokers, stop) as topics:
-            _copy(connection, database_url, topics, name, wish.copy)
-            wish.fulfilled()
-            with wal.Reader(database_url, name) as reader:
-                topics.waiting = reader.keep_alive
-                _log.info("following the log", slot=name)
-                Stream(reader, topics).follow(stop)
+            _copy(connection, database_url, topics, name, copy)
+            yield connection, name, topics
 
 
 def _copy(connection: Connection, database_url: str, topics: "Topics", name: str, wish: Copy) -> None:
