@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from countroom import kafka
 from countroom.commands import running, stopping
+from countroom.events import meters
 from countroom.events import relay as events_relay
 
 
@@ -29,5 +30,7 @@ def relay(
     """
     with running() as settings:
         assert settings.database_url
-        events_relay.run(settings.database_url, kafka.configuration(settings), stopping(), copy, only_copy=only_copy)
+        brokers = kafka.configuration(settings)
+        with meters.serving(settings.host, settings.metrics_port):
+            events_relay.run(settings.database_url, brokers, stopping(), copy, settings.lost_slot, only_copy=only_copy)
     return 0

@@ -5,6 +5,7 @@ works. Then Connect is started here, with the connector that ``deploy/debezium/`
 """
 
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -14,7 +15,7 @@ from confluent_kafka import KafkaException
 
 from countroom import kafka
 from countroom.embedded import connect
-from countroom.events import catalog, debezium, relay, slot, wal
+from countroom.events import catalog, debezium, pulse, relay, slot, wal
 from countroom.events.stream import keep_trying
 from countroom.refusal import Refusal
 from countroom.settings import Settings
@@ -47,6 +48,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     Raises:
         StoreFailed: Java or the jars are missing, or Connect does not start.
         NotOurKafka: Kafka is reached by properties of librdkafka.
+        SlotLost: log was removed unread, and the settings say to stop then.
     """
     brokers = kafka.configuration(settings)
     if settings.kafka_properties is not None:
@@ -55,21 +57,23 @@ def run(settings: Settings, stop: threading.Event) -> None:
             "Connect yourself, with deploy/debezium/worker.properties and connector.json."
         )
     connect.find_java()
-    try:
+    assert settings.database_url is not None
+    # Debezium says nothing of itself: its watcher does, in the place of the relay.
+    with pulse.beating(settings.database_url, "relay"), suppress(relay.Stopped):
         keep_trying(partial(_session, settings, brokers, stop), PASSING, stop, RETRY_SECONDS)
-    except relay.Stopped:
-        return
 
 
 def _session(settings: Settings, brokers: kafka.Configuration, stop: threading.Event) -> None:
     assert settings.database_url is not None
     assert settings.kafka_servers is not None
-    with relay.copied(settings.database_url, brokers, stop, "missing") as (lock, name, _):
+    wish = relay.Wish("missing", settings.lost_slot)
+    with relay.copied(settings.database_url, brokers, stop, wish) as (lock, name, _):
         worker = connect.Connect(settings.data_dir, settings.kafka_servers, connect.environment(settings.database_url))
         try:
             worker.start()
             connector = debezium.Connector(worker.url)
             connector.begin()
+            pulse.say("following", f"by Debezium in Kafka Connect, {worker.url}")
             _log.info("Debezium follows the log", slot=name, connect=worker.url)
             while not stop.wait(WATCH_SECONDS):
                 found = slot.find(lock, name)  # raises when PostgreSQL has gone, and the lock with it
@@ -77,6 +81,7 @@ def _session(settings: Settings, brokers: kafka.Configuration, stop: threading.E
                     return  # copy the tables again
                 reason = connector.failure()
                 if reason is not None:
+                    pulse.say("retrying", reason)
                     _log.warning("Debezium stopped; starting it again", reason=reason)
                     connector.restart()
         finally:

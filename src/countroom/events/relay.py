@@ -21,8 +21,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from countroom import kafka
-from countroom.events import catalog, slot, wal
+from countroom.events import catalog, meters, pulse, slot, wal
 from countroom.events.stream import Stream, keep_trying
+from countroom.settings import LostSlot
 
 COPIES_MAX: Final = 3
 """On how many brokers a message is kept, where there are as many."""
@@ -44,46 +45,51 @@ def run(
     brokers: kafka.Configuration,
     stop: threading.Event,
     copy: Copy = "missing",
+    lost_slot: LostSlot = "copy",
     *,
     only_copy: bool = False,
 ) -> None:
-    """Move committed facts until ``stop`` is set, or with ``only_copy`` until the tables are copied."""
+    """Move committed facts until ``stop`` is set, or with ``only_copy`` until the tables are copied.
+
+    Raises:
+        SlotLost: log was removed unread, and ``lost_slot`` is to stop then.
+    """
     passing = (psycopg2.Error, KafkaException, kafka.KafkaAwayError, wal.SlotInUseError, catalog.ContractMismatchError)
-    wish = _Wish(copy)
+    wish = Wish(copy, lost_slot)
     session = partial(_copy_alone if only_copy else _session, database_url, brokers, stop, wish)
-    with suppress(Stopped):
+    with pulse.beating(database_url, "relay"), suppress(Stopped):
         keep_trying(session, passing, stop, RETRY_SECONDS)
 
 
 @dataclass(slots=True)
-class _Wish:
+class Wish:
     """What to copy. To copy always means once: not again after every lost connection."""
 
     copy: Copy
+    lost_slot: LostSlot
 
     def fulfilled(self) -> None:
+        """Remember that the tables have been copied."""
         if self.copy == "always":
             self.copy = "missing"
 
 
-def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: _Wish) -> None:
+def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: Wish) -> None:
     """Connect to both sides, copy what has to be copied, and follow the log."""
-    with copied(database_url, brokers, stop, wish.copy) as (_, name, topics):
-        wish.fulfilled()
-        with wal.Reader(database_url, name) as reader:
-            topics.waiting = reader.keep_alive
-            _log.info("following the log", slot=name)
-            Stream(reader, topics).follow(stop)
+    with copied(database_url, brokers, stop, wish) as (_, name, topics), wal.Reader(database_url, name) as reader:
+        topics.waiting = reader.keep_alive
+        _log.info("following the log", slot=name)
+        Stream(reader, topics).follow(stop)
 
 
-def _copy_alone(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: _Wish) -> None:
-    with copied(database_url, brokers, stop, wish.copy):
+def _copy_alone(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: Wish) -> None:
+    with copied(database_url, brokers, stop, wish):
         stop.set()
 
 
 @contextmanager
 def copied(
-    database_url: str, brokers: kafka.Configuration, stop: threading.Event, copy: Copy
+    database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: Wish
 ) -> Iterator[tuple[Connection, str, "Topics"]]:
     """Be the one who carries facts into these topics, with the tables copied.
 
@@ -92,34 +98,39 @@ def copied(
     Raises:
         SlotInUseError: another process is the one.
         KafkaAwayError: Kafka cannot be reached.
+        SlotLost: log was removed unread, and the wish is to stop then.
         Stopped: ``stop`` was set while the tables were copied.
     """
     with closing(psycopg2.connect(database_url, connect_timeout=wal.CONNECT_SECONDS)) as connection:
         connection.autocommit = True
         name = slot.identify(connection).slot
         slot.claim(connection, name)
-        kafka.ensure_topics(brokers, catalog.TABLES, COPIES_MAX)
+        kafka.ensure_topics(brokers, catalog.PUBLISHED, COPIES_MAX)
         with Topics(brokers, stop) as topics:
-            _copy(connection, database_url, topics, name, copy)
+            _copy(connection, database_url, topics, name, wish)
+            wish.fulfilled()
             yield connection, name, topics
 
 
-def _copy(connection: Connection, database_url: str, topics: "Topics", name: str, wish: Copy) -> None:
+def _copy(connection: Connection, database_url: str, topics: "Topics", name: str, wish: Wish) -> None:
     """Make the slot if there is none, and copy the tables that have to be copied."""
     found = slot.find(connection, name)
     if found is not None and found.is_active:
         raise wal.SlotInUseError(f"another process reads slot {name}; this one waits for its turn")
     if found is not None and found.is_lost:
+        slot.refuse_lost(found, name, wish.lost_slot)
         _log.warning("the server has removed log that was not read; the tables are copied again", slot=name)
         slot.drop(connection, name)
         found = None
     if found is None:
+        if _copied(connection, name, topics.cluster):
+            slot.refuse_lost(None, name, wish.lost_slot)
         with slot.created(database_url, name) as snapshot:
             _copy_tables(connection, snapshot, topics, name, list(catalog.TABLES.values()))
         return
-    done = set() if wish == "always" else _copied(connection, name, topics.cluster)
+    done = set() if wish.copy == "always" else _copied(connection, name, topics.cluster)
     tables = [table for table in catalog.TABLES.values() if table.name not in done]
-    if tables and wish != "never":
+    if tables and wish.copy != "never":
         with slot.existing(database_url, name) as snapshot:
             _copy_tables(connection, snapshot, topics, name, tables)
 
@@ -127,6 +138,7 @@ def _copy(connection: Connection, database_url: str, topics: "Topics", name: str
 def _copy_tables(
     connection: Connection, snapshot: slot.Snapshot, topics: "Topics", name: str, tables: list[catalog.Table]
 ) -> None:
+    pulse.say("copying")
     for table in tables:
         rows = 0
         for message in snapshot.messages([table]):
@@ -159,7 +171,7 @@ class Topics:
     """The producer's queue is bounded: what does not fit waits in ``add``."""
 
     def __init__(self, brokers: kafka.Configuration, stop: threading.Event) -> None:
-        self._producer: Producer = kafka.producer(brokers, self._failed, self._error)
+        self._producer: Producer = kafka.producer(brokers, self._failed, self._error, meters.Statistics().hear)
         self._stop = stop
         self._failure: KafkaError | None = None
         self.rows = 0
