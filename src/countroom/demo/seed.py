@@ -55,7 +55,7 @@ async def seed(settings: Settings, *, provider_key: str) -> None:
                 title=game.title,
                 volatility=game.volatility,
                 genre=game.genre,
-                config={"return_to_player": str(float(return_to_player(game.volatility)))},
+                config={"return_to_player": str(float(return_to_player(game)))},
             )
         await _seed_rates(database, settings, today=now())
     finally:
