@@ -45,6 +45,10 @@ class Player:
         play = Play(self.casino.game_id, round_key, self.session_id, close)
         return Command("sandbox", self.id, self.currency, operations, play)
 
+    def command_in(self, game_id: UUID, amount: str, key: str) -> Command:
+        """A bet in a game, on whatever session of it there is."""
+        return Command("sandbox", self.id, self.currency, (Bet(key, Decimal(amount)),), Play(game_id, key))
+
     async def apply(self, *operations: Operation, round_key: str = "r1", close: bool = False) -> Answer:
         return await self.casino.batcher.submit(self.command(*operations, round_key=round_key, close=close))
 

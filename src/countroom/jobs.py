@@ -9,6 +9,7 @@ import asyncio
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
 import asyncpg
@@ -20,6 +21,8 @@ from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.models import Schedule
 
 from countroom import checks
+from countroom.events import pulse
+from countroom.games import rounds
 from countroom.marts.refresh import Watch, refresh
 from countroom.postgres import Database
 from countroom.proof import Proof
@@ -40,6 +43,8 @@ PROVE_BOOKS: Final = "* * * * * 0"
 the pipeline and the books wait for nobody."""
 PROVE_BOOKS_FULLY: Final = "* * * * * 30"
 """Everything in the books: every minute it is asked whether that is due."""
+UNFINISHED: Final = "* * * * * 15"
+"""Rounds that have not ended: every minute those that have become old enough."""
 RETRY_SECONDS: Final = 2.0
 """The pause before the database is tried again."""
 
@@ -65,17 +70,20 @@ async def run(settings: Settings) -> None:
     work = _Work(settings)
     is_away = False
     try:
-        while not stop.is_set():
-            try:
-                await install(settings.database_url)
-                is_away = False
-                await _session(settings.database_url, work, stop)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if not is_away:
-                    _log.warning("the database is away; trying again until it is back", reason=str(error))
-                is_away = True
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+        # It sends the canary as the pipeline does, so that somebody sends it while no pipeline lives.
+        with pulse.beating(settings.database_url, "work"):
+            pulse.say("following")
+            while not stop.is_set():
+                try:
+                    await install(settings.database_url)
+                    is_away = False
+                    await _session(settings.database_url, work, stop)
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    if not is_away:
+                        _log.warning("the database is away; trying again until it is back", reason=str(error))
+                    is_away = True
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -108,6 +116,10 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
         @queue.schedule("seal", SEAL, clean_old=True)
         async def _seal(_: Schedule) -> None:
             await work.seal()
+
+        @queue.schedule("note-unfinished-rounds", UNFINISHED, clean_old=True)
+        async def _note_unfinished_rounds(_: Schedule) -> None:
+            await work.note_unfinished_rounds()
 
         stopping = asyncio.create_task(_forward(stop, queue.shutdown))
         try:
@@ -169,6 +181,21 @@ class _Work:
         if reason is not None and reason != self._unsealed:
             _log.error("the journal was not sealed; the next tick tries again", reason=reason)
         self._unsealed = reason
+
+    async def note_unfinished_rounds(self) -> None:
+        """Mark and list rounds that are open and old."""
+        assert self._settings.database_url
+        try:
+            database = await Database.connect(self._settings.database_url, size_max=1)
+            try:
+                noted = await rounds.note_unfinished(database, timedelta(hours=self._settings.round_unfinished_hours))
+            finally:
+                await database.close()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _log.warning("unfinished rounds were not looked for; the next tick tries again", reason=repr(error))
+        else:
+            if noted:
+                _log.info("rounds are unfinished", rounds=noted)
 
     async def prove_warehouse(self) -> None:
         """Prove P6; the proofs are rows that the back office shows."""

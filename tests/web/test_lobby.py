@@ -10,12 +10,12 @@ import httpx
 import msgspec
 from litestar import Litestar
 
-from countroom.games.service import Game
+from countroom.games import service as games
 from countroom.settings import Settings
 from countroom.wallet.balances import Shown
 from countroom.web.app import create_app
 from countroom.web.lobby.pages import PLAYER_COOKIE
-from countroom.web.lobby.views import cards, purse
+from countroom.web.lobby.views import purse
 from serving import Served
 
 FORM: Final = {"email": "ada@example.com", "password": "the engine weaves patterns"}
@@ -31,11 +31,17 @@ def _as_a_browser(http: httpx.AsyncClient) -> Iterator[None]:
 
 async def test_a_player_comes_in_launches_and_leaves(served: Served) -> None:
     http = served.http
+    await games.ensure_game(
+        served.casino.database, provider_code="sandbox", slug="off", title="Northern Tables", volatility="low",
+        genre="table",
+    )  # fmt: skip
+    await served.casino.database.fetch("UPDATE games SET is_active = false WHERE slug = 'off'")
     with _as_a_browser(http):
         assert "Play as a demo player" in (await http.get("/lobby")).text
         hall = await http.post("/lobby/register", data=ACCOUNT)
         assert "ada@example.com" in hall.text
         assert "Lucky Sevens" in hall.text
+        assert "Northern Tables" not in hall.text
         assert "HttpOnly" in hall.history[0].headers["set-cookie"]
         assert "SameSite=strict" in hall.history[0].headers["set-cookie"]
 
@@ -111,12 +117,3 @@ def test_locked_money_is_shown_and_not_counted_as_playable() -> None:
 
     assert [(one.currency, one.playable) for one in shown] == [("EUR", "6.50"), ("JPY", "0")]
     assert shown[0].parts == (("main", "5.00"), ("bonus", "1.50"), ("locked", "7.00"))
-
-
-def test_slots_come_first_and_what_is_switched_off_does_not_come() -> None:
-    games = [
-        Game(uuid.uuid4(), slug, slug.title(), "low", genre, "sandbox", active)
-        for slug, genre, active in (("a", "table", True), ("z", "slots", True), ("b", "slots", False))
-    ]
-
-    assert [card.slug for card in cards(games)] == ["z", "a"]

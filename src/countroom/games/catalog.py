@@ -40,6 +40,7 @@ class Catalog:
         self.database = database
         self.providers: dict[str, Provider] = {}
         self._secret_key = secret_key
+        self._version = -1
         self._refreshing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -55,10 +56,14 @@ class Catalog:
             await asyncio.gather(self._refreshing, return_exceptions=True)
 
     async def refresh(self) -> None:
-        """Read providers and games now."""
+        """Read providers and games now, if anything has changed since they were read."""
         async with self.database.connection() as connection:
+            # First: what is committed while the rest is read is read again next time.
+            version = await queries.catalogue_version(connection)
+            if version == self._version:
+                return
             providers = await queries.all_providers(connection)
-            games = await queries.all_games(connection)
+            games = await queries.game_ids(connection)
         fresh = {}
         for row in providers:
             try:
@@ -68,8 +73,10 @@ class Catalog:
                 signing_keys = ()
             fresh[row["code"]] = Provider(row["id"], row["code"], row["dialect"], signing_keys)
         for game in games:
-            fresh[game["provider_code"]].games[game["slug"]] = game["id"]
+            if game["provider_code"] in fresh:  # another connection may have added both between the two reads
+                fresh[game["provider_code"]].games[game["slug"]] = game["id"]
         self.providers = fresh
+        self._version = version
 
     async def _refresh_for_ever(self) -> None:
         while True:

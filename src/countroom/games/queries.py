@@ -1,6 +1,7 @@
 """The games room's statements, one function each."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from uuid import UUID
 
 from asyncpg import Record
@@ -15,16 +16,17 @@ async def all_providers(connection: Connection) -> Sequence[Record]:
     )
 
 
-async def all_games(connection: Connection) -> Sequence[Record]:
-    """Read every game."""
+async def game_ids(connection: Connection) -> Sequence[Record]:
+    """Read the ids of every game, also of those that are off."""
     return await connection.fetch(
-        """
-        SELECT g.id, g.slug, g.title, g.volatility, g.genre, p.code AS provider_code, g.is_active
-          FROM games g
-          JOIN game_providers p ON p.id = g.provider_id
-         ORDER BY g.title
-        """
+        "SELECT p.code AS provider_code, g.slug, g.id FROM games g JOIN game_providers p ON p.id = g.provider_id"
     )
+
+
+async def catalogue_version(connection: Connection) -> int:
+    """Read how often the catalogue has changed."""
+    version: int = await connection.fetchval("SELECT version FROM catalogue_version")
+    return version
 
 
 async def upsert_provider(
@@ -35,48 +37,53 @@ async def upsert_provider(
     title: str,
     dialect: str,
     launch_url: str,
+    demo_url: str | None,
     signing_keys: bytes,
 ) -> UUID:
     """Create a provider, or bring the one with this code up to date; return its id."""
     found: UUID = await connection.fetchval(
         """
-        INSERT INTO game_providers (id, code, title, dialect, launch_url, signing_keys)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO game_providers (id, code, title, dialect, launch_url, demo_url, signing_keys)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
             ON CONFLICT (code) DO UPDATE
                SET title = excluded.title, dialect = excluded.dialect, launch_url = excluded.launch_url,
+                   demo_url = coalesce(excluded.demo_url, game_providers.demo_url),
                    signing_keys = excluded.signing_keys, updated_at = now()
         RETURNING id
         """,
-        provider_id, code, title, dialect, launch_url, signing_keys,
+        provider_id, code, title, dialect, launch_url, demo_url, signing_keys,
     )  # fmt: skip
     return found
 
 
 async def upsert_game(
     connection: Connection, game_id: UUID, *, provider_code: str, slug: str, title: str, volatility: str, genre: str,
-    config: str,
+    config: str, rtp: Decimal | None, tags: Sequence[str],
 ) -> UUID | None:  # fmt: skip
     """Create a game, or bring the one with this slug up to date; None when the provider is unknown."""
     found: UUID | None = await connection.fetchval(
         """
-        INSERT INTO games (id, provider_id, slug, title, volatility, genre, config)
-        SELECT $1, p.id, $3, $4, $5, $6, $7 FROM game_providers p WHERE p.code = $2
+        INSERT INTO games (id, provider_id, slug, title, volatility, genre, config, rtp, tags)
+        SELECT $1, p.id, $3, $4, $5, $6, $7, $8, $9 FROM game_providers p WHERE p.code = $2
             ON CONFLICT (slug) DO UPDATE
                SET title = excluded.title, volatility = excluded.volatility, genre = excluded.genre,
-                   config = excluded.config, updated_at = now()
+                   config = excluded.config, rtp = coalesce(excluded.rtp, games.rtp),
+                   tags = CASE WHEN excluded.tags = '{}' THEN games.tags ELSE excluded.tags END, updated_at = now()
         RETURNING id
         """,
-        game_id, provider_code, slug, title, volatility, genre, config,
+        game_id, provider_code, slug, title, volatility, genre, config, rtp, tags,
     )  # fmt: skip
     return found
 
 
-async def launchable(tx: Transaction, slug: str, user_id: UUID, currency: str) -> Record | None:
+async def launchable(connection: Connection, slug: str, user_id: UUID, currency: str) -> Record | None:
     """Read all that a launch depends on; None when there is no such game or player."""
-    return await tx.fetchrow(
+    return await connection.fetchrow(
         """
-        SELECT g.id AS game_id, g.is_active AND p.is_active AS is_active, p.code AS provider_code, p.launch_url,
-               u.status AS user_status,
+        SELECT g.id AS game_id, g.is_active, g.countries, g.currencies, g.verified_only,
+               p.is_active AS provider_is_active, p.countries AS provider_countries,
+               p.currencies AS provider_currencies, p.verified_only AS provider_verified_only,
+               p.launch_url, p.demo_url, u.status, u.country, u.kyc_status,
                EXISTS (SELECT FROM wallet_accounts w
                         WHERE w.user_id = u.id AND w.currency = $3 AND w.type = 'main') AS holds_currency
           FROM games g

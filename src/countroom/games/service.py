@@ -1,10 +1,8 @@
 """The games room's door: the catalogue and launching a game."""
 
-import hashlib
-import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -12,111 +10,45 @@ import msgspec
 from countroom import clock
 from countroom.games import keys, queries
 from countroom.games.catalog import Catalog, Provider
+from countroom.games.launching import Demo, Launch, launch, launch_demo
+from countroom.games.listing import (
+    Filters,
+    Game,
+    GamesPage,
+    ProviderSummary,
+    count_games,
+    find_games,
+    game_of,
+    providers_of,
+)
+from countroom.games.rules import UnknownGame
 from countroom.postgres import Database
-from countroom.refusal import Refusal
 
 __all__ = [
     "Catalog",
+    "Demo",
+    "Filters",
     "Game",
+    "GamesPage",
     "Launch",
     "Provider",
+    "ProviderSummary",
+    "UnknownGame",
+    "count_games",
     "ensure_game",
     "ensure_provider",
+    "find_games",
+    "game_of",
     "game_of_round",
     "launch",
-    "list_games",
+    "launch_demo",
+    "providers_of",
 ]
-
-
-class UnknownGame(Refusal):
-    """There is no such game."""
-
-    kind = "missing"
-    code = "unknown_game"
-
-
-class GameUnavailable(Refusal):
-    """This game cannot be launched now."""
-
-    kind = "conflict"
-    code = "game_unavailable"
-
-
-class NoWallet(Refusal):
-    """You hold no wallet in this currency."""
-
-    kind = "conflict"
-    code = "wrong_currency"
-
-
-class MayNotPlay(Refusal):
-    """This account may not play."""
-
-    kind = "forbidden"
-    code = "player_blocked"
-
-
-@dataclass(frozen=True, slots=True)
-class Game:
-    """A game as the lobby shows it."""
-
-    id: UUID
-    slug: str
-    title: str
-    volatility: str
-    genre: str
-    provider_code: str
-    is_active: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """A game session that was just opened, and what the provider will send for it."""
-
-    session_id: UUID
-    token: str
-    account_id: str
-    game_id: str
-    launch_url: str
-
-
-async def list_games(database: Database) -> list[Game]:
-    """Return every game, by title."""
-    async with database.connection() as connection:
-        return [Game(*row.values()) for row in await queries.all_games(connection)]
-
-
-async def launch(database: Database, *, user_id: UUID, slug: str, currency: str) -> Launch:
-    """Open a session of a game for a player.
-
-    Raises:
-        UnknownGame, GameUnavailable, NoWallet, MayNotPlay: nothing was opened.
-    """
-    token = secrets.token_urlsafe(32)
-    session_id = clock.new_id()
-    async with database.transaction() as tx:
-        found = await queries.launchable(tx, slug, user_id, currency)
-        if found is None:
-            raise UnknownGame(field="slug")
-        if not found["is_active"]:
-            raise GameUnavailable(field="slug")
-        if found["user_status"] != "active":
-            raise MayNotPlay
-        if not found["holds_currency"]:
-            raise NoWallet(field="currency")
-        token_hash = hashlib.sha256(token.encode()).digest()
-        await queries.insert_session(
-            tx, session_id, user_id=user_id, game_id=found["game_id"], currency=currency, token_hash=token_hash
-        )
-    query = urlencode(
-        {"token": token, "session_id": session_id, "game": slug, "account": user_id, "currency": currency}
-    )
-    return Launch(session_id, token, str(user_id), slug, f"{found['launch_url']}?{query}")
 
 
 async def ensure_provider(
     database: Database, *, code: str, title: str, dialect: str, launch_url: str, signing_keys: list[str],
-    secret_key: str,
+    secret_key: str, demo_url: str | None = None,
 ) -> UUID:  # fmt: skip
     """Create a provider, or bring the one with this code up to date."""
     assert signing_keys, "a provider without a key could never call"
@@ -129,13 +61,14 @@ async def ensure_provider(
             title=title,
             dialect=dialect,
             launch_url=launch_url,
+            demo_url=demo_url,
             signing_keys=sealed,
         )
 
 
 async def ensure_game(
     database: Database, *, provider_code: str, slug: str, title: str, volatility: str, genre: str,
-    config: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None, rtp: Decimal | None = None, tags: Sequence[str] = (),
 ) -> UUID:  # fmt: skip
     """Create a game, or bring the one with this slug up to date.
 
@@ -153,6 +86,8 @@ async def ensure_game(
             volatility=volatility,
             genre=genre,
             config=encoded,
+            rtp=rtp,
+            tags=tags,
         )
     if game_id is None:
         raise UnknownGame(f"There is no provider with the code {provider_code!r}.", field="provider_code")

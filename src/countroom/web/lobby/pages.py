@@ -35,6 +35,7 @@ from countroom.web.sessions import AnyRequest, NotSignedIn, client_address, refu
 HOME: Final = "/lobby"
 PLAYER_COOKIE: Final = "countroom_player"
 FORM_BYTES_MAX: Final = 8_192
+GAMES_SHOWN: Final = 60
 
 
 @dataclass
@@ -172,25 +173,31 @@ async def pay_in(request: AnyRequest, state: State, data: PayIn, player: NamedDe
 async def play(state: State, slug: FromPath[str], data: PayIn, player: NamedDependency[SignedIn]) -> Response[str]:
     """Launch a game, in a frame with the balance above it. Posted: each time opens a session."""
     try:
-        opened = await games.launch(state.database, user_id=player.player_id, slug=slug, currency=data.currency)
+        opened = await games.launch(
+            state.database, user_id=player.player_id, slug=slug, currency=data.currency,
+            identity=state.settings.launch_identity,
+        )  # fmt: skip
+        game = await games.game_of(state.database, slug)
     except Refusal as refusal:
         return await _lobby(state, player, refusal)
     balances = await state.balances.of_player(state.database, player.player_id)
-    title = next(card.title for card in cards(await games.list_games(state.database)) if card.slug == slug)
     return page(
-        "play.html", frames=[opened.launch_url], title=title, launch_url=opened.launch_url,
+        "play.html", frames=[opened.launch_url], title=game.title, launch_url=opened.launch_url,
         purses=[one for one in purse(balances) if one.currency == data.currency],
     )  # fmt: skip
 
 
 async def _lobby(state: State, player: SignedIn, refusal: Refusal | None = None) -> Response[str]:
+    purses = purse(await state.balances.of_player(state.database, player.player_id))
+    offered = games.Filters(is_launchable=True, currency=purses[0].currency if purses else None)
+    found = await games.find_games(state.database, offered, limit=GAMES_SHOWN)
     return page(
         "games.html",
         status=STATUS[refusal.kind] if refusal else 200,
         forms=[state.settings.sandbox_psp_url],
         player=player,
-        purses=purse(await state.balances.of_player(state.database, player.player_id)),
-        cards=cards(await games.list_games(state.database)),
+        purses=purses,
+        cards=cards(found.games),
         problem=refusal.sentence if refusal else "",
     )
 

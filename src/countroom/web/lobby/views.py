@@ -37,6 +37,8 @@ class Card:
     """The genre as the catalogue has it: which picture is shown."""
     volatility: str
     bars: int
+    returns: str
+    """What comes back of the stakes, as the provider publishes it; empty when it does not."""
 
 
 def purse(wallets: Sequence[Shown]) -> list[Purse]:
@@ -55,8 +57,7 @@ def purse(wallets: Sequence[Shown]) -> list[Purse]:
 
 
 def cards(games: Sequence[Game]) -> list[Card]:
-    """Return the games that can be launched, slots first."""
-    active = sorted((game for game in games if game.is_active), key=lambda game: (game.genre != "slots", game.title))
+    """Return games as they are shown, slots first."""
     return [
         Card(
             game.slug,
@@ -65,6 +66,7 @@ def cards(games: Sequence[Game]) -> list[Card]:
             game.genre,
             game.volatility,
             VOLATILITIES.get(game.volatility, 0),
+            "" if game.rtp is None else f"{game.rtp.normalize():f} %",
         )
-        for game in active
+        for game in sorted(games, key=lambda game: (game.genre != "slots", game.title))
     ]
