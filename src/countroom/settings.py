@@ -61,6 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """COUNTROOM_SANDBOX_PSP_SECRET: shared with the sandbox PSP; without it the PSP is refused."""
     launch_identity: Literal["not_rejected", "verified"]
     """COUNTROOM_LAUNCH_IDENTITY: what a player's identity must be before a game is launched for money."""
+    second_session: Literal["replaces", "refused"]
+    """COUNTROOM_SECOND_SESSION: what becomes of a launch while the same game is being played."""
+    session_idle_minutes: int
+    """COUNTROOM_SESSION_IDLE_MINUTES: without a bet or a win for so long, a game session ends."""
+    session_hours: int
+    """COUNTROOM_SESSION_HOURS: how long a game session may last altogether."""
     log_level: str
     """COUNTROOM_LOG_LEVEL: debug, info, warning or error."""
 
@@ -104,6 +110,9 @@ class _Reader:
             sandbox_psp_url=self._url("COUNTROOM_SANDBOX_PSP_URL", {"http", "https"}) or f"http://127.0.0.1:{psp_port}",
             sandbox_psp_secret=self._secret("COUNTROOM_SANDBOX_PSP_SECRET"),
             launch_identity=self._one_of("COUNTROOM_LAUNCH_IDENTITY", "not_rejected", "verified"),
+            second_session=self._one_of("COUNTROOM_SECOND_SESSION", "replaces", "refused"),
+            session_idle_minutes=self._integer("COUNTROOM_SESSION_IDLE_MINUTES", 30, 1, 1_440),
+            session_hours=self._integer("COUNTROOM_SESSION_HOURS", 24, 1, 720),
             log_level=self._one_of("COUNTROOM_LOG_LEVEL", "info", "debug", "warning", "error"),
         )
         if self.problems:
