@@ -17,7 +17,7 @@ up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it;
 	@exec $(BIN)/countroom up $(if $(KAFKA),--kafka) $(ARGS)
 
 test: lint ## Linters, types, import contracts and all tests
-	@$(BIN)/python -m pytest -p tests.no_skips -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -p tests.no_skips -n 3 --dist worksteal $(ARGS)
 
 lint: ## Linters, types and import contracts alone
 	@requirements/install test

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
 from countroom.embedded.kafka import Kafka
 from countroom.embedded.process import free_port
-from countroom.events.catalog import TABLES
+from countroom.events.catalog import PUBLISHED
 from countroom.kafka import Configuration
 from countroom.schema import migrate
 from countroom.settings import Settings, load
@@ -40,10 +41,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["COUNTROOM_DATA"] = "/dev/null/unmarked-tests-have-no-stores"
 
 LONG: Final = (
-    "test_kill_anything", "test_live", "test_up", "test_play", "test_histories", "test_openapi",
-    "test_kill_the_write_path",
+    "test_kill_kafka", "test_kill_anything", "test_consume", "test_histories", "test_play", "test_live", "test_openapi",
+    "test_up", "test_dashboard", "test_kafka", "test_kill_the_write_path", "test_relay", "test_readme",
 )  # fmt: skip
-"""The files whose tests take longest: twenty seconds and more."""
+"""The files whose tests take longest, ten seconds and more, the longest first."""
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +52,8 @@ def stores() -> Iterator[RunningStores]:
     """PostgreSQL, Valkey and ClickHouse, started once."""
     # Not what the tests are about, and most of the time that a fresh database takes.
     postgres.SETTINGS["fsync"] = "off"
+    # What is said on the command line cannot be changed while the server runs, and a test loses a slot.
+    del postgres.SETTINGS["max_slot_wal_keep_size"]
     with data_folder() as folder, embedded_stores.running(load({"COUNTROOM_DATA": str(folder)}), print) as settings:
         assert settings.database_url
         assert settings.redis_url
@@ -117,7 +120,7 @@ def brokers(kafka: Kafka) -> Configuration:
     """Kafka without a topic of ours and without a group."""
     brokers = {"bootstrap.servers": kafka.url}
     administration = AdminClient(dict(brokers))
-    old = [topic for topic in administration.list_topics(timeout=10).topics if topic.removesuffix(".dead") in TABLES]
+    old = [topic for topic in administration.list_topics(timeout=10).topics if topic.removesuffix(".dead") in PUBLISHED]
     for deleted in administration.delete_topics(old).values() if old else ():
         deleted.result(10)
     groups = administration.list_consumer_groups().result(10).valid
@@ -141,16 +144,18 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         made.kill()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest: a test that starts last costs all of its time.
 
-    xdist gives each of two workers one half of the list, so every second one goes to the head of the second half.
+    xdist gives each worker a part of the list, all equally long, so each part begins with its share of the long ones.
     """
-    long = [item for item in items if item.path.stem in LONG]
-    short = [item for item in items if item.path.stem not in LONG]
-    first, second = long[::2], long[1::2]
-    middle = max(len(items) // 2 - len(first), 0)
-    items[:] = [*first, *short[:middle], *second, *short[middle:]]
+    workers: int = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    long = sorted((item for item in items if item.path.stem in LONG), key=lambda item: LONG.index(item.path.stem))
+    short = iter([item for item in items if item.path.stem not in LONG])
+    parts = [long[number::workers] for number in range(workers)]
+    for number, part in enumerate(parts):
+        part.extend(islice(short, max(len(items) * (number + 1) // workers - sum(map(len, parts[: number + 1])), 0)))
+    items[:] = [*chain.from_iterable(parts), *short]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -29,6 +29,7 @@ app.command(dead_letters)
 for _name in ("up", "serve", "pipeline", "relay", "load", "work", "migrate", "refresh", "check", "simulate"):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
 app.command("countroom.commands.seal:seal", name="seal")
+staff.command("countroom.commands.staff:add", name="add")
 staff.command("countroom.commands.staff:reset_password", name="reset-password")
 for _name in ("list", "show", "retry", "discard"):
     dead_letters.command(f"countroom.commands.dead_letters:{_name}_", name=_name)

@@ -21,6 +21,8 @@ from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.models import Schedule
 
 from countroom import checks, clock
+from countroom.events import pulse
+from countroom.games import rounds
 from countroom.games import service as games
 from countroom.marts.refresh import Watch, refresh
 from countroom.postgres import Database
@@ -42,8 +44,10 @@ PROVE_BOOKS: Final = "* * * * * 0"
 the pipeline and the books wait for nobody."""
 PROVE_BOOKS_FULLY: Final = "* * * * * 30"
 """Everything in the books: every minute it is asked whether that is due."""
-END_SESSIONS: Final = "* * * * * 15"
+END_SESSIONS: Final = "* * * * * 20"
 """Game sessions that were idle, or open, for too long: every minute, away from the proofs."""
+UNFINISHED: Final = "* * * * * 15"
+"""Rounds that have not ended: every minute those that have become old enough."""
 RETRY_SECONDS: Final = 2.0
 """The pause before the database is tried again."""
 
@@ -69,17 +73,20 @@ async def run(settings: Settings) -> None:
     work = _Work(settings)
     is_away = False
     try:
-        while not stop.is_set():
-            try:
-                await install(settings.database_url)
-                is_away = False
-                await _session(settings.database_url, work, stop)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if not is_away:
-                    _log.warning("the database is away; trying again until it is back", reason=str(error))
-                is_away = True
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+        # It sends the canary as the pipeline does, so that somebody sends it while no pipeline lives.
+        with pulse.beating(settings.database_url, "work"):
+            pulse.say("following")
+            while not stop.is_set():
+                try:
+                    await install(settings.database_url)
+                    is_away = False
+                    await _session(settings.database_url, work, stop)
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    if not is_away:
+                        _log.warning("the database is away; trying again until it is back", reason=str(error))
+                    is_away = True
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -116,6 +123,10 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
         @queue.schedule("end-sessions", END_SESSIONS, clean_old=True)
         async def _end_sessions(_: Schedule) -> None:
             await work.end_sessions()
+
+        @queue.schedule("note-unfinished-rounds", UNFINISHED, clean_old=True)
+        async def _note_unfinished_rounds(_: Schedule) -> None:
+            await work.note_unfinished_rounds()
 
         stopping = asyncio.create_task(_forward(stop, queue.shutdown))
         try:
@@ -197,6 +208,21 @@ class _Work:
         else:
             if ended:
                 _log.info("game sessions ended", reasons=dict(ended))
+
+    async def note_unfinished_rounds(self) -> None:
+        """Mark and list rounds that are open and old."""
+        assert self._settings.database_url
+        try:
+            database = await Database.connect(self._settings.database_url, size_max=1)
+            try:
+                noted = await rounds.note_unfinished(database, timedelta(hours=self._settings.round_unfinished_hours))
+            finally:
+                await database.close()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _log.warning("unfinished rounds were not looked for; the next tick tries again", reason=repr(error))
+        else:
+            if noted:
+                _log.info("rounds are unfinished", rounds=noted)
 
     async def prove_warehouse(self) -> None:
         """Prove P6; the proofs are rows that the back office shows."""

@@ -94,8 +94,11 @@ async def test_a_statement_is_read_at_both_widths_by_day_and_by_night(
     for name, (width, height, theme) in SHAPES.items():
         async with desk.visit(browser, address, width=width, height=height, theme=theme) as visitor:
             page = visitor.page
-            # From the feed to the player, as somebody who watches it goes.
+            # From the feed to the round and to its player, as somebody who watches it goes.
             await page.locator("#rounds tbody tr a").first.click()
+            await expect(page.locator("table.story tbody tr").first).to_contain_text("Bet")
+            assert await _overflow(page) == 0
+            await page.locator(".traits a").first.click()
             await expect(page.get_by_role("heading", level=1)).to_contain_text("@example.test")
             await expect(page.locator("#wallet-EUR-main .value")).to_have_text(str(await player.balance()))
             await expect(page.locator("table.statement tbody tr")).to_have_count(50)
@@ -228,9 +231,13 @@ async def test_what_strangers_wrote_is_shown_and_never_run(desk: Desk, address: 
 
         await expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
         await expect(page.locator("#entry-2 .reference")).to_have_text(f"sandbox:{HOSTILE}")
-        await expect(page.locator("#entry-2 .where")).to_have_text(HOSTILE * 2)
+        await expect(page.locator("#entry-2 .where")).to_have_text(f"{HOSTILE * 2}story")
         await page.locator("#entry-2 .round").click()
         await expect(page.locator(".only")).to_be_visible()
+        assert await page.locator("main script, main b").count() == 0
+        assert HOSTILE in await page.title()
+        await page.get_by_role("link", name="its story").click()
+        await expect(page.locator("table.story .reference")).to_have_text(HOSTILE)
         assert await page.locator("main script, main b").count() == 0
         assert HOSTILE in await page.title()
 

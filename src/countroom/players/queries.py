@@ -1,5 +1,6 @@
 """The statements of this room, one function each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Self
@@ -147,5 +148,51 @@ async def set_staff_password(tx: Transaction, *, email: str, password_hash: str)
     """Replace a password. Returns False when nobody has the address."""
     row = await tx.fetchrow(
         "UPDATE staff SET password_hash = $2, updated_at = now() WHERE email = $1 RETURNING id", email, password_hash
+    )
+    return row is not None
+
+
+async def insert_audit(
+    tx: Transaction, entry_id: UUID, *, staff_id: UUID | None, action: str, about_type: str, about_id: str, details: str
+) -> None:
+    """Add a line to the audit log."""
+    await tx.execute(
+        """
+        INSERT INTO audit_log (id, staff_id, action, about_type, about_id, details) VALUES ($1, $2, $3, $4, $5, $6)
+        """,
+        entry_id, staff_id, action, about_type, about_id, details,
+    )  # fmt: skip
+
+
+async def audit_about(database: Database, *, about_type: str, about_id: str, limit: int) -> Sequence[asyncpg.Record]:
+    """Read the latest lines of the audit log about something, newest first."""
+    return await database.fetch(
+        """
+        SELECT a.created_at, a.staff_id, coalesce(s.name, 'command line') AS who, a.action, a.details
+          FROM audit_log a
+          LEFT JOIN staff s ON s.id = a.staff_id
+         WHERE a.about_type = $1 AND a.about_id = $2
+         ORDER BY a.id DESC
+         LIMIT $3
+        """,
+        about_type,
+        about_id,
+        limit,
+    )
+
+
+async def insert_staff(tx: Transaction, *, member: StaffMember) -> bool:
+    """Add somebody who works here. Returns False when the address is taken."""
+    row = await tx.fetchrow(
+        """
+        INSERT INTO staff (id, email, name, role, password_hash) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT (email) DO NOTHING
+        RETURNING id
+        """,
+        member.id,
+        member.email,
+        member.name,
+        member.role,
+        member.password_hash,
     )
     return row is not None

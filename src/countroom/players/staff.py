@@ -1,4 +1,4 @@
-"""The people who work here: the first account, new passwords, and signing in."""
+"""The people who work here: their accounts, new passwords, and signing in."""
 
 import secrets
 from dataclasses import dataclass
@@ -28,6 +28,13 @@ class UnknownStaff(Refusal):
     code = "unknown_staff"
 
 
+class StaffEmailTaken(Refusal):
+    """Somebody with this e-mail address works here already."""
+
+    kind = "conflict"
+    code = "email_taken"
+
+
 @dataclass(frozen=True, slots=True)
 class StaffSession:
     """Somebody of the staff with a session that holds."""
@@ -54,6 +61,23 @@ async def ensure_first(database: Database) -> tuple[str, str] | None:
             tx, staff_id=new_id(), email=FIRST_EMAIL, name="Administrator", password_hash=password_hash
         )
     return (FIRST_EMAIL, password) if added else None
+
+
+async def add(database: Database, *, email: str, name: str, role: StaffRole) -> str:
+    """Add somebody who works here, and return the generated password, which exists nowhere else.
+
+    Raises:
+        InvalidEmail, StaffEmailTaken: nobody was added.
+    """
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    password_hash = await passwords.hash_password(password)
+    member = queries.StaffMember(
+        id=new_id(), email=rules.normal_email(email), name=name, role=role, password_hash=password_hash
+    )
+    async with database.transaction() as tx:
+        if not await queries.insert_staff(tx, member=member):
+            raise StaffEmailTaken(field="email")
+    return password
 
 
 async def reset_password(database: Database, email: str) -> str:

@@ -166,6 +166,16 @@ BEGIN
     END IF;
 END $$;
 
+CREATE TABLE public.audit_log (
+    id uuid NOT NULL,
+    staff_id uuid,
+    action text NOT NULL,
+    about_type text NOT NULL,
+    about_id text NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.book_horizon (
     is_the_only_row boolean DEFAULT true NOT NULL,
     snapshot pg_snapshot NOT NULL,
@@ -187,6 +197,12 @@ CREATE TABLE public.book_session_marks (
     win_amount numeric(18,2) NOT NULL
 )
 WITH (fillfactor='70');
+
+CREATE TABLE public.canaries (
+    id uuid NOT NULL,
+    sent_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
 
 CREATE TABLE public.catalogue_imports (
     id uuid NOT NULL,
@@ -357,6 +373,22 @@ CREATE TABLE public.payments (
     CONSTRAINT payments_amount_positive CHECK ((amount > (0)::numeric))
 );
 
+CREATE TABLE public.pipeline_processes (
+    id uuid NOT NULL,
+    role text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    state text NOT NULL,
+    sentence text DEFAULT ''::text NOT NULL,
+    figures jsonb DEFAULT '{}'::jsonb NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT pipeline_processes_role_known CHECK ((role = ANY (ARRAY['pipeline'::text, 'relay'::text, 'load'::text, 'work'::text]))),
+    CONSTRAINT pipeline_processes_state_known CHECK ((state = ANY (ARRAY['starting'::text, 'copying'::text, 'following'::text, 'waiting'::text, 'retrying'::text, 'ended'::text])))
+)
+WITH (fillfactor='50');
+
 CREATE TABLE public.proofs (
     id uuid NOT NULL,
     promise text NOT NULL,
@@ -368,6 +400,34 @@ CREATE TABLE public.proofs (
     seconds real,
     CONSTRAINT proofs_scope_known CHECK ((scope = ANY (ARRAY['full'::text, 'incremental'::text])))
 );
+
+CREATE UNLOGGED TABLE public.provider_exchanges (
+    id uuid NOT NULL,
+    provider text NOT NULL,
+    answered_at timestamp with time zone NOT NULL,
+    action text NOT NULL,
+    method text NOT NULL,
+    query text NOT NULL,
+    headers jsonb NOT NULL,
+    body text NOT NULL,
+    body_bytes integer,
+    status integer NOT NULL,
+    code text NOT NULL,
+    answer text NOT NULL,
+    answer_bytes integer NOT NULL,
+    microseconds bigint NOT NULL,
+    key_print text
+);
+
+CREATE UNLOGGED TABLE public.provider_minutes (
+    provider text NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    process uuid NOT NULL,
+    answers jsonb NOT NULL,
+    refusals jsonb NOT NULL,
+    seconds bigint[] NOT NULL
+)
+WITH (fillfactor='50');
 
 CREATE TABLE public.relay_copies (
     slot text NOT NULL,
@@ -385,6 +445,23 @@ CREATE TABLE public.reports (
     format public.report_format NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.round_closings (
+    id uuid NOT NULL,
+    round_id uuid NOT NULL,
+    action text NOT NULL,
+    reason text NOT NULL,
+    proposed_by uuid NOT NULL,
+    proposed_at timestamp with time zone DEFAULT now() NOT NULL,
+    outcome text,
+    decided_by uuid,
+    decided_at timestamp with time zone,
+    CONSTRAINT round_closings_action_known CHECK ((action = ANY (ARRAY['settle'::text, 'cancel'::text]))),
+    CONSTRAINT round_closings_decided_whole CHECK ((((outcome IS NULL) = (decided_by IS NULL)) AND ((outcome IS NULL) = (decided_at IS NULL)))),
+    CONSTRAINT round_closings_four_eyes CHECK (((outcome = 'withdrawn'::text) OR (decided_by <> proposed_by))),
+    CONSTRAINT round_closings_outcome_known CHECK ((outcome = ANY (ARRAY['approved'::text, 'rejected'::text, 'withdrawn'::text]))),
+    CONSTRAINT round_closings_reason_given CHECK (((length(reason) >= 1) AND (length(reason) <= 500)))
 );
 
 CREATE TABLE public.seal_blocks (
@@ -476,6 +553,17 @@ ALTER TABLE ONLY public.transactions ALTER COLUMN external_id SET STORAGE MAIN;
 ALTER TABLE ONLY public.transactions ALTER COLUMN metadata SET STORAGE MAIN;
 ALTER TABLE ONLY public.transactions ALTER COLUMN provider SET STORAGE MAIN;
 
+CREATE TABLE public.unfinished_horizon (
+    is_the_only_row boolean DEFAULT true NOT NULL,
+    round_id uuid NOT NULL,
+    CONSTRAINT unfinished_horizon_is_one_row CHECK (is_the_only_row)
+);
+
+CREATE TABLE public.unfinished_rounds (
+    round_id uuid NOT NULL,
+    noted_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.users (
     id uuid NOT NULL,
     telegram_id text,
@@ -526,6 +614,9 @@ CREATE TABLE public.wallet_entries (
     CONSTRAINT wallet_entries_never_negative CHECK ((balance_after >= (0)::numeric))
 );
 
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.book_horizon
     ADD CONSTRAINT book_horizon_pkey PRIMARY KEY (is_the_only_row);
 
@@ -534,6 +625,9 @@ ALTER TABLE ONLY public.book_marks
 
 ALTER TABLE ONLY public.book_session_marks
     ADD CONSTRAINT book_session_marks_pkey PRIMARY KEY (session_id);
+
+ALTER TABLE ONLY public.canaries
+    ADD CONSTRAINT canaries_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.catalogue_imports
     ADD CONSTRAINT catalogue_imports_pkey PRIMARY KEY (id);
@@ -592,14 +686,26 @@ ALTER TABLE ONLY public.payments
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.pipeline_processes
+    ADD CONSTRAINT pipeline_processes_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.proofs
     ADD CONSTRAINT proofs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.provider_exchanges
+    ADD CONSTRAINT provider_exchanges_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.provider_minutes
+    ADD CONSTRAINT provider_minutes_pkey PRIMARY KEY (provider, minute, process);
 
 ALTER TABLE ONLY public.relay_copies
     ADD CONSTRAINT relay_copies_pkey PRIMARY KEY (slot, cluster, topic);
 
 ALTER TABLE ONLY public.reports
     ADD CONSTRAINT reports_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.round_closings
+    ADD CONSTRAINT round_closings_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.seal_blocks
     ADD CONSTRAINT seal_blocks_in_order PRIMARY KEY (seal_number, number);
@@ -625,6 +731,12 @@ ALTER TABLE ONLY public.transactions
 ALTER TABLE ONLY public.transactions
     ADD CONSTRAINT transactions_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.unfinished_horizon
+    ADD CONSTRAINT unfinished_horizon_pkey PRIMARY KEY (is_the_only_row);
+
+ALTER TABLE ONLY public.unfinished_rounds
+    ADD CONSTRAINT unfinished_rounds_pkey PRIMARY KEY (round_id);
+
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_email_unique UNIQUE (email);
 
@@ -642,6 +754,8 @@ ALTER TABLE ONLY public.wallet_accounts
 
 ALTER TABLE ONLY public.wallet_entries
     ADD CONSTRAINT wallet_entries_no_two_in_one_place PRIMARY KEY (wallet_account_id, sequence);
+
+CREATE INDEX audit_log_about ON public.audit_log USING btree (about_type, about_id, id);
 
 CREATE INDEX catalogue_imports_latest ON public.catalogue_imports USING btree (provider_id, created_at DESC);
 
@@ -673,6 +787,12 @@ CREATE INDEX proofs_latest ON public.proofs USING btree (promise, checked_at DES
 
 CREATE INDEX proofs_latest_of_scope ON public.proofs USING btree (promise, scope, checked_at DESC);
 
+CREATE INDEX provider_exchanges_latest ON public.provider_exchanges USING btree (provider, id);
+
+CREATE INDEX round_closings_by_round ON public.round_closings USING btree (round_id, id);
+
+CREATE UNIQUE INDEX round_closings_one_open ON public.round_closings USING btree (round_id) WHERE (outcome IS NULL);
+
 CREATE INDEX tombstones_by_time ON public.tombstones USING brin (created_at) WITH (pages_per_range='32', autosummarize='on');
 
 CREATE UNIQUE INDEX tombstones_one_reversal_a_target ON public.tombstones USING btree (target_external_id) WHERE (outcome <> 'repeated'::text);
@@ -680,6 +800,8 @@ CREATE UNIQUE INDEX tombstones_one_reversal_a_target ON public.tombstones USING 
 CREATE INDEX transactions_by_player ON public.transactions USING btree (user_id, created_at DESC, id DESC);
 
 CREATE INDEX wallet_entries_by_time ON public.wallet_entries USING brin (created_at) WITH (autosummarize='on');
+
+CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.audit_log FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER catalogue_switches_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.catalogue_switches FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
@@ -710,6 +832,9 @@ CREATE TRIGGER users_status_raises_versions AFTER UPDATE OF status ON public.use
 CREATE TRIGGER wallet_accounts_never_deleted BEFORE DELETE OR TRUNCATE ON public.wallet_accounts FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER wallet_entries_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.wallet_entries FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+ALTER TABLE ONLY public.audit_log
+    ADD CONSTRAINT audit_log_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);
 
 ALTER TABLE ONLY public.catalogue_imports
     ADD CONSTRAINT catalogue_imports_provider_exists FOREIGN KEY (provider_id) REFERENCES public.game_providers(id);
@@ -744,6 +869,12 @@ ALTER TABLE ONLY public.payments
 ALTER TABLE ONLY public.reports
     ADD CONSTRAINT reports_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
 
+ALTER TABLE ONLY public.round_closings
+    ADD CONSTRAINT round_closings_decider_exists FOREIGN KEY (decided_by) REFERENCES public.staff(id);
+
+ALTER TABLE ONLY public.round_closings
+    ADD CONSTRAINT round_closings_proposer_exists FOREIGN KEY (proposed_by) REFERENCES public.staff(id);
+
 ALTER TABLE ONLY public.seal_blocks
     ADD CONSTRAINT seal_blocks_seal_exists FOREIGN KEY (seal_number) REFERENCES public.seals(number);
 
@@ -760,6 +891,8 @@ ALTER TABLE ONLY public.wallet_accounts
     ADD CONSTRAINT wallet_accounts_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
 
 CREATE PUBLICATION countroom WITH (publish = 'insert, update');
+
+ALTER PUBLICATION countroom ADD TABLE ONLY public.canaries (id, sent_at);
 
 ALTER PUBLICATION countroom ADD TABLE ONLY public.game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount, status, opened_at, closed_at);
 

@@ -74,8 +74,8 @@ def find_round(draft: Draft, facts: Facts, new: Sequence[Operation]) -> Round | 
 
 
 def close_round(round_: Round, draft: Draft) -> None:
-    """Settle a round that is open."""
-    if round_.status == "open":
+    """Settle a round that has not ended."""
+    if round_.status in {"open", "unfinished"}:
         round_.status, round_.closed_at = "settled", draft.moment
         draft.moved = True
 

@@ -20,7 +20,7 @@ from countroom.wallet.balances import BalanceCache
 from countroom.wallet.batch import LANES, STATEMENT_SECONDS
 from countroom.wallet.service import Batcher
 from countroom.web import backoffice, operations, problems
-from countroom.web.api import games, payments, players, staff, statements
+from countroom.web.api import games, payments, players, rounds, staff, statements
 from countroom.web.callbacks import PREFIX, Callbacks, Wallet
 from countroom.web.warehouse import Warehouse
 
@@ -59,6 +59,7 @@ def create_app(settings: Settings) -> Litestar:
             *games.route_handlers,
             *staff.route_handlers,
             *statements.route_handlers,
+            *rounds.route_handlers,
             *backoffice.route_handlers,
         ],
         lifespan=[_lifespan(settings)],
