@@ -277,6 +277,7 @@ class _Casino:
             lines.append(f"  sign in as           [bold]{escape(email)}[/]  password [bold]{escape(password)}[/]")
             lines.append("                       (shown this once; `countroom staff reset-password` makes a new one)")
         lines += [
+            f"  player's lobby       [bold]{_address(settings)}/lobby[/]",
             f"  sandbox PSP          http://127.0.0.1:{settings.sandbox_psp_port}",
             f"  sandbox provider     http://127.0.0.1:{settings.sandbox_provider_port}",
             f"  logs                 {escape(str(settings.data_dir / 'logs'))}",
