@@ -20,9 +20,10 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.models import Schedule
 
-from countroom import checks
+from countroom import checks, clock
 from countroom.events import pulse
 from countroom.games import rounds
+from countroom.games import service as games
 from countroom.marts.refresh import Watch, refresh
 from countroom.postgres import Database
 from countroom.proof import Proof
@@ -43,6 +44,8 @@ PROVE_BOOKS: Final = "* * * * * 0"
 the pipeline and the books wait for nobody."""
 PROVE_BOOKS_FULLY: Final = "* * * * * 30"
 """Everything in the books: every minute it is asked whether that is due."""
+END_SESSIONS: Final = "* * * * * 20"
+"""Game sessions that were idle, or open, for too long: every minute, away from the proofs."""
 UNFINISHED: Final = "* * * * * 15"
 """Rounds that have not ended: every minute those that have become old enough."""
 RETRY_SECONDS: Final = 2.0
@@ -117,6 +120,10 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
         async def _seal(_: Schedule) -> None:
             await work.seal()
 
+        @queue.schedule("end-sessions", END_SESSIONS, clean_old=True)
+        async def _end_sessions(_: Schedule) -> None:
+            await work.end_sessions()
+
         @queue.schedule("note-unfinished-rounds", UNFINISHED, clean_old=True)
         async def _note_unfinished_rounds(_: Schedule) -> None:
             await work.note_unfinished_rounds()
@@ -181,6 +188,26 @@ class _Work:
         if reason is not None and reason != self._unsealed:
             _log.error("the journal was not sealed; the next tick tries again", reason=reason)
         self._unsealed = reason
+
+    async def end_sessions(self) -> None:
+        """End the game sessions that were idle, or open, for too long."""
+        assert self._settings.database_url
+        try:
+            database = await Database.connect(self._settings.database_url, size_max=1)
+            try:
+                ended = await games.end_overdue_sessions(
+                    database,
+                    idle=timedelta(minutes=self._settings.session_idle_minutes),
+                    lifetime=timedelta(hours=self._settings.session_hours),
+                    now=clock.now(),
+                )
+            finally:
+                await database.close()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _log.warning("game sessions were not ended; the next tick tries again", reason=repr(error))
+        else:
+            if ended:
+                _log.info("game sessions ended", reasons=dict(ended))
 
     async def note_unfinished_rounds(self) -> None:
         """Mark and list rounds that are open and old."""
