@@ -19,7 +19,7 @@ from countroom.settings import Settings
 from countroom.wallet.balances import BalanceCache
 from countroom.wallet.batch import LANES, STATEMENT_SECONDS
 from countroom.wallet.service import Batcher
-from countroom.web import backoffice, operations, problems
+from countroom.web import backoffice, lobby, operations, problems
 from countroom.web.api import games, payments, players, rounds, staff, statements
 from countroom.web.callbacks import PREFIX, Callbacks, Wallet
 from countroom.web.warehouse import Warehouse
@@ -61,6 +61,8 @@ def create_app(settings: Settings) -> Litestar:
             *statements.route_handlers,
             *rounds.route_handlers,
             *backoffice.route_handlers,
+            # An operator has a site of its own; ours belongs to the demo, as the sandbox PSP that its money comes from.
+            *(lobby.route_handlers if settings.sandbox_psp_secret else ()),
         ],
         lifespan=[_lifespan(settings)],
         exception_handlers={
