@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from countroom.proof import KeptProof, latest, newest_of_each
 from countroom.refusal import Refusal
+from countroom.web import callback_metrics
 
 PROOFS_SECONDS: Final = 3.0
 """A scrape waits no longer for PostgreSQL."""
@@ -63,7 +64,7 @@ async def metrics(state: State) -> Response[bytes]:
 
     The promises are read from PostgreSQL. When that is away, theirs are missing, and the rest goes on.
     """
-    text = generate_latest()
+    text = generate_latest() + generate_latest(callback_metrics.registry(state.callbacks.recorder))
     try:
         async with asyncio.timeout(PROOFS_SECONDS):
             text += generate_latest(_promises(await latest(state.database)))
