@@ -26,7 +26,7 @@ from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
 from countroom.embedded.kafka import Kafka
 from countroom.embedded.process import free_port
-from countroom.events.catalog import TABLES
+from countroom.events.catalog import PUBLISHED
 from countroom.kafka import Configuration
 from countroom.schema import migrate
 from countroom.settings import Settings, load
@@ -52,6 +52,8 @@ def stores() -> Iterator[RunningStores]:
     """PostgreSQL, Valkey and ClickHouse, started once."""
     # Not what the tests are about, and most of the time that a fresh database takes.
     postgres.SETTINGS["fsync"] = "off"
+    # What is said on the command line cannot be changed while the server runs, and a test loses a slot.
+    del postgres.SETTINGS["max_slot_wal_keep_size"]
     with data_folder() as folder, embedded_stores.running(load({"COUNTROOM_DATA": str(folder)}), print) as settings:
         assert settings.database_url
         assert settings.redis_url
@@ -118,7 +120,7 @@ def brokers(kafka: Kafka) -> Configuration:
     """Kafka without a topic of ours and without a group."""
     brokers = {"bootstrap.servers": kafka.url}
     administration = AdminClient(dict(brokers))
-    old = [topic for topic in administration.list_topics(timeout=10).topics if topic.removesuffix(".dead") in TABLES]
+    old = [topic for topic in administration.list_topics(timeout=10).topics if topic.removesuffix(".dead") in PUBLISHED]
     for deleted in administration.delete_topics(old).values() if old else ():
         deleted.result(10)
     groups = administration.list_consumer_groups().result(10).valid

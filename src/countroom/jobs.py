@@ -21,6 +21,7 @@ from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.models import Schedule
 
 from countroom import checks
+from countroom.events import pulse
 from countroom.games import rounds
 from countroom.marts.refresh import Watch, refresh
 from countroom.postgres import Database
@@ -69,17 +70,20 @@ async def run(settings: Settings) -> None:
     work = _Work(settings)
     is_away = False
     try:
-        while not stop.is_set():
-            try:
-                await install(settings.database_url)
-                is_away = False
-                await _session(settings.database_url, work, stop)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if not is_away:
-                    _log.warning("the database is away; trying again until it is back", reason=str(error))
-                is_away = True
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+        # It sends the canary as the pipeline does, so that somebody sends it while no pipeline lives.
+        with pulse.beating(settings.database_url, "work"):
+            pulse.say("following")
+            while not stop.is_set():
+                try:
+                    await install(settings.database_url)
+                    is_away = False
+                    await _session(settings.database_url, work, stop)
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    if not is_away:
+                        _log.warning("the database is away; trying again until it is back", reason=str(error))
+                    is_away = True
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

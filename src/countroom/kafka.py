@@ -58,6 +58,7 @@ def producer(
     brokers: Configuration,
     failed: Callable[[KafkaError | None, Message], None] = lambda _error, _message: None,
     befallen: Callable[[KafkaError], None] = lambda _error: None,
+    statistics: Callable[[str], None] | None = None,
 ) -> Producer:
     """Open a producer that neither loses nor doubles nor reorders what it is given.
 
@@ -67,6 +68,7 @@ def producer(
         brokers: where they are.
         failed: hears of each message that was not stored, and of no other, while ``poll`` or ``flush`` runs.
         befallen: hears of errors of the producer as a whole.
+        statistics: hears every second what it has done, as librdkafka's JSON.
     """
     return Producer(
         {
@@ -84,6 +86,7 @@ def producer(
             "delivery.report.only.error": True,
             "on_delivery": failed,
             "error_cb": befallen,
+            **({} if statistics is None else {"stats_cb": statistics, "statistics.interval.ms": 1_000}),
         },
         logger=_log,
     )

@@ -15,6 +15,7 @@ SECRET_LENGTH_MIN: Final = 16
 """Shorter secrets can be guessed by trying."""
 
 
+LostSlot = Literal["copy", "stop"]
 _Choice = TypeVar("_Choice", bound=str)
 
 
@@ -61,6 +62,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """COUNTROOM_SANDBOX_PSP_URL: where payments find the sandbox PSP."""
     sandbox_psp_secret: str | None
     """COUNTROOM_SANDBOX_PSP_SECRET: shared with the sandbox PSP; without it the PSP is refused."""
+    metrics_port: int | None
+    """COUNTROOM_METRICS_PORT: where relay, load and pipeline answer Prometheus; unset, nowhere."""
+    lag_warn_mb: int
+    """COUNTROOM_LAG_WARN_MB: log that waits for the slot, from which the page and the log warn."""
+    lag_alarm_mb: int
+    """COUNTROOM_LAG_ALARM_MB: the same, from which they raise an alarm."""
+    lag_warn_seconds: int
+    """COUNTROOM_LAG_WARN_SECONDS: the age of the oldest canary under way, from which they warn."""
+    lag_alarm_seconds: int
+    """COUNTROOM_LAG_ALARM_SECONDS: the same, from which they raise an alarm."""
+    lost_slot: LostSlot
+    """COUNTROOM_LOST_SLOT: copy the tables again when log was removed unread, or stop and say so."""
     launch_identity: Literal["not_rejected", "verified"]
     """COUNTROOM_LAUNCH_IDENTITY: what a player's identity must be before a game is launched for money."""
     log_level: str
@@ -106,9 +119,19 @@ class _Reader:
             sandbox_provider_port=self._port("COUNTROOM_SANDBOX_PROVIDER_PORT", 8002),
             sandbox_psp_url=self._url("COUNTROOM_SANDBOX_PSP_URL", {"http", "https"}) or f"http://127.0.0.1:{psp_port}",
             sandbox_psp_secret=self._secret("COUNTROOM_SANDBOX_PSP_SECRET"),
+            metrics_port=self._port("COUNTROOM_METRICS_PORT", 0) or None,
+            lag_warn_mb=self._integer("COUNTROOM_LAG_WARN_MB", 256, 1, 1_000_000),
+            lag_alarm_mb=self._integer("COUNTROOM_LAG_ALARM_MB", 4_096, 1, 1_000_000),
+            lag_warn_seconds=self._integer("COUNTROOM_LAG_WARN_SECONDS", 15, 1, 86_400),
+            lag_alarm_seconds=self._integer("COUNTROOM_LAG_ALARM_SECONDS", 300, 1, 86_400),
+            lost_slot=self._one_of("COUNTROOM_LOST_SLOT", "copy", "stop"),
             launch_identity=self._one_of("COUNTROOM_LAUNCH_IDENTITY", "not_rejected", "verified"),
             log_level=self._one_of("COUNTROOM_LOG_LEVEL", "info", "debug", "warning", "error"),
         )
+        if settings.lag_warn_mb > settings.lag_alarm_mb:
+            self.problems.append("COUNTROOM_LAG_WARN_MB must not be more than COUNTROOM_LAG_ALARM_MB.")
+        if settings.lag_warn_seconds > settings.lag_alarm_seconds:
+            self.problems.append("COUNTROOM_LAG_WARN_SECONDS must not be more than COUNTROOM_LAG_ALARM_SECONDS.")
         if self.problems:
             raise SettingsError("These settings cannot be used:\n" + "\n".join(f"  - {p}" for p in self.problems))
         return settings

@@ -87,7 +87,9 @@ def test_loaders_that_come_go_and_are_killed_lose_and_double_nothing(
             loaded = client.query("SELECT status, count() FROM events_transactions FINAL GROUP BY 1 ORDER BY 1")
             assert loaded.result_rows == held
             assert client.query("SELECT count() FROM players FINAL").first_row == (12,)
-            behind = client.query("SELECT sum(end_offset - next_offset) FROM loaded_partitions FINAL").first_row
+            behind = client.query(
+                "SELECT sum(end_offset - next_offset) FROM loaded_partitions FINAL WHERE topic != 'canaries'"
+            ).first_row
             assert behind == (0,)
         assert book.ask("SELECT count(*) FROM dead_letters") == [(0,)]
 

@@ -2,6 +2,7 @@
 
 from countroom import kafka
 from countroom.commands import console, running, stopping
+from countroom.events import meters
 from countroom.warehouse import consume
 from countroom.warehouse.dead_letters import ContractBrokenError
 
@@ -19,7 +20,8 @@ def load(*, drain: bool = False) -> int:
     """
     with running() as settings:
         try:
-            consume.run(settings, kafka.configuration(settings), stopping(), drain=drain)
+            with meters.serving(settings.host, settings.metrics_port):
+                consume.run(settings, kafka.configuration(settings), stopping(), drain=drain)
         except ContractBrokenError as error:
             console.print(str(error), style="bold red", markup=False, soft_wrap=True)
             return 1

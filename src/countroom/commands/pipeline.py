@@ -1,9 +1,7 @@
 """`countroom pipeline`."""
 
-import signal
-import threading
-
-from countroom.commands import running
+from countroom.commands import running, stopping
+from countroom.events import meters
 from countroom.warehouse import pipeline as warehouse_pipeline
 
 
@@ -13,9 +11,6 @@ def pipeline() -> int:
     Exactly one works at a time; a second waits. A position is confirmed to PostgreSQL only after
     ClickHouse has acknowledged everything before it.
     """
-    with running() as settings:
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        warehouse_pipeline.run(settings, stop)
+    with running() as settings, meters.serving(settings.host, settings.metrics_port):
+        warehouse_pipeline.run(settings, stopping())
     return 0

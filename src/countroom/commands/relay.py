@@ -6,6 +6,7 @@ from cyclopts import Parameter
 
 from countroom import kafka
 from countroom.commands import running, stopping
+from countroom.events import meters
 from countroom.events import relay as events_relay
 
 
@@ -23,5 +24,7 @@ def relay(*, copy: Annotated[events_relay.Copy, Parameter(negative="")] = "missi
     """
     with running() as settings:
         assert settings.database_url
-        events_relay.run(settings.database_url, kafka.configuration(settings), stopping(), copy)
+        brokers = kafka.configuration(settings)
+        with meters.serving(settings.host, settings.metrics_port):
+            events_relay.run(settings.database_url, brokers, stopping(), copy, settings.lost_slot)
     return 0

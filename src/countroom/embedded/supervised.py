@@ -132,7 +132,10 @@ def children(settings: Settings, kept: Secrets, *, bots: bool) -> list[Child]:
         ours["COUNTROOM_KAFKA_SERVERS"] = settings.kafka_servers
         facts = ["relay", "load"]
     listed = [
-        *(Child(name, ["-m", "countroom", name], ours, logs / f"{name}.log") for name in facts),
+        *(
+            Child(name, ["-m", "countroom", name], ours | _metrics(settings, number), logs / f"{name}.log")
+            for number, name in enumerate(facts)
+        ),
         Child("jobs", ["-m", "countroom", "work"], ours, logs / "jobs.log"),
         Child("web", ["-m", "countroom", "serve"], ours, logs / "web.log"),
         Child("sandbox", ["-m", "countroom.demo"], demo, logs / "sandbox.log"),
@@ -140,6 +143,11 @@ def children(settings: Settings, kept: Secrets, *, bots: bool) -> list[Child]:
     if bots:
         listed.append(Child("bots", ["-m", "countroom", "simulate", "--forever"], strangers, logs / "bots.log"))
     return listed
+
+
+def _metrics(settings: Settings, number: int) -> dict[str, str]:
+    """Return which port the first, second, … of the pipeline's processes answers Prometheus on."""
+    return {} if settings.metrics_port is None else {"COUNTROOM_METRICS_PORT": str(settings.metrics_port + number)}
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -58,6 +58,10 @@ TABLES: Final = {
     )
 }  # fmt: skip
 
+CANARIES: Final = Table("canaries", "id", ("id", "sent_at"), frozenset({"sent_at"}))
+"""No facts: the row by which is measured how long facts need (see pulse). It is never copied, and never compared."""
+PUBLISHED: Final = TABLES | {CANARIES.name: CANARIES}
+
 SECONDS_ONLY: Final = len("2026-01-03 00:00:00+00")
 MICROSECONDS: Final = len("2026-01-03 00:00:00.123456+00")
 

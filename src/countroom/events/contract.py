@@ -99,10 +99,18 @@ class UserChanged(Change, frozen=True, gc=False, kw_only=True):
     updated_at: Moment
 
 
+class CanarySent(Change, frozen=True, gc=False, kw_only=True):
+    """Topic ``canaries``: no fact, but a sign of life. Readers of facts do not need it."""
+
+    id: UUID
+    sent_at: Moment
+
+
 MESSAGES: Final[dict[str, type[Change]]] = {
     "transactions": TransactionChanged,
     "game_rounds": GameRoundChanged,
     "users": UserChanged,
+    "canaries": CanarySent,
 }
 """Topic → its message."""
 

@@ -21,8 +21,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from countroom import kafka
-from countroom.events import catalog, slot, wal
+from countroom.events import catalog, meters, pulse, slot, wal
 from countroom.events.stream import Stream, keep_trying
+from countroom.settings import LostSlot
 
 COPIES_MAX: Final = 3
 """On how many brokers a message is kept, where there are as many."""
@@ -39,11 +40,21 @@ Copy = Literal["missing", "always", "never"]
 _log = structlog.get_logger("relay")
 
 
-def run(database_url: str, brokers: kafka.Configuration, stop: threading.Event, copy: Copy = "missing") -> None:
-    """Move committed facts until ``stop`` is set."""
+def run(
+    database_url: str,
+    brokers: kafka.Configuration,
+    stop: threading.Event,
+    copy: Copy = "missing",
+    lost_slot: LostSlot = "copy",
+) -> None:
+    """Move committed facts until ``stop`` is set.
+
+    Raises:
+        SlotLost: log was removed unread, and ``lost_slot`` is to stop then.
+    """
     passing = (psycopg2.Error, KafkaException, kafka.KafkaAwayError, wal.SlotInUseError, catalog.ContractMismatchError)
-    wish = _Wish(copy)
-    with suppress(Stopped):
+    wish = _Wish(copy, lost_slot)
+    with pulse.beating(database_url, "relay"), suppress(Stopped):
         keep_trying(partial(_session, database_url, brokers, stop, wish), passing, stop, RETRY_SECONDS)
 
 
@@ -52,6 +63,7 @@ class _Wish:
     """What to copy. To copy always means once: not again after every lost connection."""
 
     copy: Copy
+    lost_slot: LostSlot
 
     def fulfilled(self) -> None:
         if self.copy == "always":
@@ -64,9 +76,9 @@ def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Ev
         connection.autocommit = True
         name = slot.identify(connection).slot
         slot.claim(connection, name)
-        kafka.ensure_topics(brokers, catalog.TABLES, COPIES_MAX)
+        kafka.ensure_topics(brokers, catalog.PUBLISHED, COPIES_MAX)
         with Topics(brokers, stop) as topics:
-            _copy(connection, database_url, topics, name, wish.copy)
+            _copy(connection, database_url, topics, name, wish)
             wish.fulfilled()
             with wal.Reader(database_url, name) as reader:
                 topics.waiting = reader.keep_alive
@@ -74,22 +86,25 @@ def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Ev
                 Stream(reader, topics).follow(stop)
 
 
-def _copy(connection: Connection, database_url: str, topics: "Topics", name: str, wish: Copy) -> None:
+def _copy(connection: Connection, database_url: str, topics: "Topics", name: str, wish: _Wish) -> None:
     """Make the slot if there is none, and copy the tables that have to be copied."""
     found = slot.find(connection, name)
     if found is not None and found.is_active:
         raise wal.SlotInUseError(f"another process reads slot {name}; this one waits for its turn")
     if found is not None and found.is_lost:
+        slot.refuse_lost(found, name, wish.lost_slot)
         _log.warning("the server has removed log that was not read; the tables are copied again", slot=name)
         slot.drop(connection, name)
         found = None
     if found is None:
+        if _copied(connection, name, topics.cluster):
+            slot.refuse_lost(None, name, wish.lost_slot)
         with slot.created(database_url, name) as snapshot:
             _copy_tables(connection, snapshot, topics, name, list(catalog.TABLES.values()))
         return
-    done = set() if wish == "always" else _copied(connection, name, topics.cluster)
+    done = set() if wish.copy == "always" else _copied(connection, name, topics.cluster)
     tables = [table for table in catalog.TABLES.values() if table.name not in done]
-    if tables and wish != "never":
+    if tables and wish.copy != "never":
         with slot.existing(database_url, name) as snapshot:
             _copy_tables(connection, snapshot, topics, name, tables)
 
@@ -97,6 +112,7 @@ def _copy(connection: Connection, database_url: str, topics: "Topics", name: str
 def _copy_tables(
     connection: Connection, snapshot: slot.Snapshot, topics: "Topics", name: str, tables: list[catalog.Table]
 ) -> None:
+    pulse.say("copying")
     for table in tables:
         rows = 0
         for message in snapshot.messages([table]):
@@ -129,7 +145,7 @@ class Topics:
     """The producer's queue is bounded: what does not fit waits in ``add``."""
 
     def __init__(self, brokers: kafka.Configuration, stop: threading.Event) -> None:
-        self._producer: Producer = kafka.producer(brokers, self._failed, self._error)
+        self._producer: Producer = kafka.producer(brokers, self._failed, self._error, meters.Statistics().hear)
         self._stop = stop
         self._failure: KafkaError | None = None
         self.rows = 0

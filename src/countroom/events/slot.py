@@ -16,6 +16,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from psycopg2.extras import LogicalReplicationConnection
 
 from countroom.events import catalog, wal
+from countroom.refusal import Refusal
+from countroom.settings import LostSlot
 
 COPY_ROWS: Final = 20_000
 """Rows fetched at a time while tables are copied: some ten megabytes."""
@@ -41,6 +43,32 @@ class Slot:
     is_active: bool
     is_lost: bool
     """The server has removed log that it still needed."""
+
+
+class SlotLost(Refusal):
+    """Log was removed before it was read, and the settings say that somebody has to look at that first."""
+
+    kind = "conflict"
+    code = "slot_lost"
+
+
+def refuse_lost(found: Slot | None, name: str, policy: LostSlot) -> None:
+    """Refuse to copy the tables anew, where that is not to happen by itself.
+
+    Raises:
+        SlotLost: the policy is to stop.
+    """
+    if policy == "copy":
+        return
+    what = (
+        f"PostgreSQL has removed log that slot {name} had not read (max_slot_wal_keep_size)"
+        if found is not None
+        else f"Slot {name} is gone, and the tables were copied when there was one"
+    )
+    raise SlotLost(
+        f"{what}: changes are missing in the warehouse until the tables are copied again. Start once with "
+        "COUNTROOM_LOST_SLOT=copy to do that; nothing is counted twice by it."
+    )
 
 
 class Snapshot:

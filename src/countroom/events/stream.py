@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from countroom.events import wal
+from countroom.events import meters, pulse, wal
 
 FLUSH_SECONDS: Final = 0.2
 """The least time between two settlements under load. A lone commit after a pause is settled at once."""
@@ -65,6 +65,7 @@ class Stream:
 
     def follow(self, stop: threading.Event) -> None:
         """Move changes until ``stop`` is set, then settle what is complete."""
+        pulse.say("following")
         read, add = self._reader.read, self._sink.add
         rows = 0
         while not stop.is_set():
@@ -103,11 +104,13 @@ class Stream:
         commit = self._commit
         if commit is None:
             return
+        rows, begun = self._sink.rows, time.monotonic()
         self._sink.flush()
         self._sink.record(commit)
         self._reader.confirm(commit.lsn)
         self._commit = None
         self._settled_at = time.monotonic()
+        meters.settled(rows, self._settled_at - begun, commit.ts_us)
 
 
 def keep_trying(
@@ -120,6 +123,8 @@ def keep_trying(
         try:
             session()
         except passing as error:
+            meters.interruptions.labels(type(error).__name__).inc()
+            pulse.say("waiting" if isinstance(error, wal.SlotInUseError) else "retrying", _first_line(error))
             if time.monotonic() - started > longest_seconds:
                 pause = RETRY_FIRST_SECONDS
             if pause < longest_seconds:  # an outage is said a few times, not for as long as it lasts

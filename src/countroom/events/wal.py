@@ -113,7 +113,7 @@ class Decoder:
             end = payload.index(0, start + 1)  # one byte of flags comes first
             columns.append(payload[start + 1 : end].decode())
             start = end + 9  # type and modifier
-        table = catalog.TABLES[name]
+        table = catalog.PUBLISHED[name]
         encode = catalog.encoder(table, columns)
         self._relations[number] = (name, columns.index(table.key), encode)
 

@@ -126,9 +126,12 @@ class Watch:
             self._books = psycopg2.connect(self._settings.database_url)
             self._books.autocommit = True
         since, _ = _since(self._settings, self._client)
-        # Each load records a position after its rows: without one, nothing has arrived.
+        # Whichever way they came; an index of each table knows when its rows did.
         arrived = self._client.query(
-            "SELECT max(recorded_at) > {since:DateTime64(6, 'UTC')} FROM pipeline_positions",
+            """
+            SELECT EXISTS (SELECT 1 FROM events_transactions WHERE _ingested_at > {since:DateTime64(6, 'UTC')})
+                OR EXISTS (SELECT 1 FROM players WHERE _ingested_at > {since:DateTime64(6, 'UTC')})
+            """,
             parameters={"since": since},
         ).result_rows[0][0]
         return bool(arrived) or bool(_days_of_rates(self._settings, self._books, since))

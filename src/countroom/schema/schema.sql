@@ -176,6 +176,12 @@ CREATE TABLE public.book_session_marks (
 )
 WITH (fillfactor='70');
 
+CREATE TABLE public.canaries (
+    id uuid NOT NULL,
+    sent_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
 CREATE TABLE public.catalogue_imports (
     id uuid NOT NULL,
     provider_id uuid NOT NULL,
@@ -341,6 +347,22 @@ CREATE TABLE public.payments (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT payments_amount_positive CHECK ((amount > (0)::numeric))
 );
+
+CREATE TABLE public.pipeline_processes (
+    id uuid NOT NULL,
+    role text NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    state text NOT NULL,
+    sentence text DEFAULT ''::text NOT NULL,
+    figures jsonb DEFAULT '{}'::jsonb NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT pipeline_processes_role_known CHECK ((role = ANY (ARRAY['pipeline'::text, 'relay'::text, 'load'::text, 'work'::text]))),
+    CONSTRAINT pipeline_processes_state_known CHECK ((state = ANY (ARRAY['starting'::text, 'copying'::text, 'following'::text, 'waiting'::text, 'retrying'::text, 'ended'::text])))
+)
+WITH (fillfactor='50');
 
 CREATE TABLE public.proofs (
     id uuid NOT NULL,
@@ -579,6 +601,9 @@ ALTER TABLE ONLY public.book_marks
 ALTER TABLE ONLY public.book_session_marks
     ADD CONSTRAINT book_session_marks_pkey PRIMARY KEY (session_id);
 
+ALTER TABLE ONLY public.canaries
+    ADD CONSTRAINT canaries_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.catalogue_imports
     ADD CONSTRAINT catalogue_imports_pkey PRIMARY KEY (id);
 
@@ -635,6 +660,9 @@ ALTER TABLE ONLY public.payments
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.pipeline_processes
+    ADD CONSTRAINT pipeline_processes_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.proofs
     ADD CONSTRAINT proofs_pkey PRIMARY KEY (id);
@@ -834,6 +862,8 @@ ALTER TABLE ONLY public.wallet_accounts
     ADD CONSTRAINT wallet_accounts_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
 
 CREATE PUBLICATION countroom WITH (publish = 'insert, update');
+
+ALTER PUBLICATION countroom ADD TABLE ONLY public.canaries (id, sent_at);
 
 ALTER PUBLICATION countroom ADD TABLE ONLY public.game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, win_amount, status, opened_at, closed_at);
 

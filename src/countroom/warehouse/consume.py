@@ -26,7 +26,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from urllib3.exceptions import HTTPError
 
 from countroom import clickhouse, kafka
-from countroom.events import catalog, wal
+from countroom.events import catalog, meters, pulse, wal
 from countroom.events.stream import keep_trying
 from countroom.settings import Settings
 from countroom.warehouse import positions, schema
@@ -79,12 +79,9 @@ def run(settings: Settings, brokers: kafka.Configuration, stop: threading.Event,
     """
     assert settings.database_url is not None
     assert settings.clickhouse_url is not None
-    keep_trying(
-        partial(_session, settings.database_url, settings.clickhouse_url, brokers, stop, drain),
-        PASSING,
-        stop,
-        RETRY_SECONDS,
-    )
+    session = partial(_session, settings.database_url, settings.clickhouse_url, brokers, stop, drain)
+    with pulse.beating(settings.database_url, "load"):
+        keep_trying(session, PASSING, stop, RETRY_SECONDS)
 
 
 def _session(
@@ -95,7 +92,7 @@ def _session(
     drain: bool,  # noqa: FBT001 - private
 ) -> None:
     schema.migrate(clickhouse_url)
-    topics = list(catalog.TABLES)
+    topics = list(catalog.PUBLISHED)
     kafka.ensure_topics(brokers, [*topics, *(topic + DEAD for topic in topics)], COPIES_MAX)
     wanted = kafka.ends(brokers, GROUP, topics) if drain else None
     letters = DeadLetters(database_url, _Graveyard(brokers).publish)
@@ -106,6 +103,7 @@ def _session(
     ):
         member = _Member(consumer, Loader(client, letters.keep), client, inserts)
         member.subscribe(topics)
+        pulse.say("following")
         looked_at = 0.0
         while not stop.is_set():
             member.step()
@@ -151,7 +149,8 @@ class _Member:
 
     def subscribe(self, topics: Sequence[str]) -> None:
         """Ask for a share of the partitions."""
-        self._consumer.subscribe(list(topics), on_revoke=self._revoked, on_lost=self._lost)
+        meters.partitions.set(0)
+        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def step(self) -> None:
         """Read a little, and move on what is due."""
@@ -210,7 +209,13 @@ class _Member:
 
     def _store(self, batch: Batch, reports: list[positions.Loaded]) -> list[TopicPartition]:
         """In the other thread: insert, and say how far it went."""
+        begun = time.monotonic()
         self._loader.store(batch)
+        meters.settled(
+            sum(map(len, batch.values())),
+            time.monotonic() - begun,
+            max((int(one.committed_at.timestamp() * 1_000_000) for one in reports if one.committed_at), default=0),
+        )
         positions.report(self._client, reports)
         return [TopicPartition(one.topic, one.partition, one.offset) for one in reports]
 
@@ -232,13 +237,21 @@ class _Member:
             reports.append(positions.Loaded(partition.topic, partition.partition, offset, max(end, offset), None))
         positions.report(self._client, reports)
 
-    def _revoked(self, _consumer: Consumer, _partitions: list[TopicPartition]) -> None:
+    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        meters.rebalances.labels("assigned").inc()
+        meters.partitions.inc(len(partitions))
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        meters.rebalances.labels("revoked").inc()
+        meters.partitions.dec(len(partitions))
         if not self._failed:
             self.settle()
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Somebody else reads these partitions already: what was read is theirs to store and commit."""
         _log.warning("thrown out of the group; reading again", partitions=len(partitions))
+        meters.rebalances.labels("lost").inc()
+        meters.partitions.dec(len(partitions))
         self._failed = True
         raise kafka.KafkaAwayError("this loader was thrown out of its group")
 

@@ -11,6 +11,7 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from countroom import clock
+from countroom.events import meters
 from countroom.events.wal import CONNECT_SECONDS, Message
 from countroom.refusal import Refusal
 
@@ -83,6 +84,7 @@ class DeadLetters:
                     f"{OPEN_MAX:,} messages of topic {message.topic} could not be stored and wait for somebody "
                     f"(countroom dead-letters list); loading stops before it sets more aside. The next one {reason}"
                 )
+        meters.dead_letters.labels(message.topic).inc()
         if self._publish is not None:
             self._publish(message, reason)
 

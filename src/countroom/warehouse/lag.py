@@ -71,7 +71,7 @@ async def _through_kafka(clickhouse: AsyncClient, name: str) -> _Arrived | None:
                max(said_at) > now64(6) - INTERVAL {silent:UInt32} SECOND
           FROM (SELECT max(committed_at) AS moment, max(recorded_at) AS said_at,
                        argMax(end_offset > next_offset, recorded_at) AS behind
-                  FROM loaded_partitions GROUP BY topic, partition)
+                  FROM loaded_partitions WHERE topic != 'canaries' GROUP BY topic, partition)
         HAVING max(said_at) > (SELECT max(recorded_at) FROM pipeline_positions WHERE slot = {slot:String})
         """,
         parameters={"slot": name, "silent": SILENT_SECONDS},

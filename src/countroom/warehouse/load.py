@@ -7,6 +7,7 @@ neighbours are stored. Everything else that ClickHouse may answer, or fail to an
 that it is away: nothing is set aside, nothing further is read, the caller tries again.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from urllib3.exceptions import HTTPError
 
 from countroom import clickhouse
-from countroom.events import contract
+from countroom.events import catalog, contract, meters
 from countroom.events.wal import Message
 
 BATCH_ROWS: Final = 50_000
@@ -130,10 +131,11 @@ class Loader:
     def _insert(self, topic: str, messages: Sequence[Message]) -> None:
         if not messages:
             return
+        block = _block(messages)
         try:
             self._client.raw_insert(
                 f"landing_{topic}",
-                insert_block=_block(messages),
+                insert_block=block,
                 fmt="JSONEachRow",
                 settings=clickhouse.INSERT_SETTINGS,
             )
@@ -148,6 +150,18 @@ class Loader:
             self._insert(topic, messages[middle:])
         except (ClickHouseError, HTTPError, OSError) as error:
             raise WarehouseAwayError(str(error)) from error
+        else:
+            meters.rows.labels(topic).inc(len(messages))
+            meters.size.labels(topic).inc(len(block))
+            if topic == catalog.CANARIES.name:
+                _observe(messages)
+
+
+def _observe(canaries: Sequence[Message]) -> None:
+    """Measure how long they needed. By two machines' clocks, where PostgreSQL is on another one."""
+    for canary in canaries:
+        committed = msgspec.json.decode(canary.body, type=contract.CanarySent).ts_us
+        meters.visible_seconds.observe(max(time.time() - committed / 1_000_000, 0))
 
 
 def _block(messages: Sequence[Message]) -> bytes:

@@ -22,10 +22,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from urllib3.exceptions import HTTPError
 
 from countroom import clickhouse
-from countroom.events import catalog, slot, wal
+from countroom.events import catalog, pulse, slot, wal
 from countroom.events.stream import Stream, keep_trying
 from countroom.refusal import Refusal
-from countroom.settings import Settings
+from countroom.settings import LostSlot, Settings
 from countroom.warehouse import positions, schema
 from countroom.warehouse.dead_letters import DeadLetters
 from countroom.warehouse.load import Loader, WarehouseAwayError
@@ -59,13 +59,16 @@ def run(settings: Settings, stop: threading.Event) -> None:
     Raises:
         OtherSource: the settings name a warehouse that belongs to another database.
         ContractBrokenError: messages are refused wholesale.
+        SlotLost: log was removed unread, and the settings say to stop then.
     """
     assert settings.database_url is not None
     assert settings.clickhouse_url is not None
-    keep_trying(partial(_session, settings.database_url, settings.clickhouse_url, stop), PASSING, stop, RETRY_SECONDS)
+    session = partial(_session, settings.database_url, settings.clickhouse_url, stop, settings.lost_slot)
+    with pulse.beating(settings.database_url, "pipeline"):
+        keep_trying(session, PASSING, stop, RETRY_SECONDS)
 
 
-def _session(database_url: str, clickhouse_url: str, stop: threading.Event) -> None:
+def _session(database_url: str, clickhouse_url: str, stop: threading.Event, lost_slot: LostSlot) -> None:
     """Connect to both stores, copy the tables if need be, and follow the log."""
     schema.migrate(clickhouse_url)
     with clickhouse.connect(clickhouse_url) as client:
@@ -74,14 +77,20 @@ def _session(database_url: str, clickhouse_url: str, stop: threading.Event) -> N
             connection.autocommit = True
             origin = slot.identify(connection)
             slot.claim(connection, origin.slot)
-            _copy_if_new(connection, database_url, client, loader, origin)
+            _copy_if_new(connection, database_url, client, loader, origin, lost_slot=lost_slot)
             with wal.Reader(database_url, origin.slot) as reader:
                 _log.info("following the log", slot=origin.slot)
                 Stream(reader, _Warehouse(loader, client, origin)).follow(stop)
 
 
 def _copy_if_new(
-    connection: Connection, database_url: str, client: Client, loader: Loader, origin: slot.Origin
+    connection: Connection,
+    database_url: str,
+    client: Client,
+    loader: Loader,
+    origin: slot.Origin,
+    *,
+    lost_slot: LostSlot,
 ) -> None:
     """Make the slot and copy the tables, unless both are there and belong together.
 
@@ -98,12 +107,15 @@ def _copy_if_new(
             raise wal.SlotInUseError(f"another process reads slot {name}; this one waits for its turn")
         if position is not None and position.is_copied and not existing.is_lost:
             return
+    if position is not None and position.is_copied:
+        slot.refuse_lost(existing, name, lost_slot)
     # Said before anything is touched: whoever compares the stores meanwhile must know.
     started_after = position.lsn + 1 if position is not None else 0
     positions.record(client, origin, is_copied=False, lsn=started_after, ts_us=0, rows=0)
     if existing is not None:
         slot.drop(connection, name)
     _log.info("copying the tables", slot=name, again=position is not None)
+    pulse.say("copying")
     with slot.created(database_url, name) as snapshot:
         ts_us = time.time_ns() // 1000
         rows = 0
