@@ -1,12 +1,13 @@
 """What the pages of providers show, as plain values. Nothing here asks anybody."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from countroom.games import masking
 from countroom.games.console import MINUTES_SHOWN, ExchangeShown, Figures, KeyLine, ProviderLine
@@ -267,10 +268,10 @@ def address(code: str, method: str, action: str, query: str) -> str:
 
 
 def indented(content: str) -> str:
-    """Return JSON with a member a line, and anything else as it is."""
+    """Return JSON with a member a line and every literal as it came, and anything else as it is."""
     try:
-        return json.dumps(json.loads(content, parse_float=str, parse_int=str), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
+        return msgspec.json.format(content, indent=2)
+    except (msgspec.MsgspecError, RecursionError):
         return content
 
 
