@@ -28,7 +28,19 @@ app.command(staff)
 app.command(bench)
 app.command(dead_letters)
 app.command(games)
-for _name in ("up", "serve", "pipeline", "relay", "load", "work", "migrate", "refresh", "check", "simulate"):
+for _name in (
+    "up",
+    "serve",
+    "pipeline",
+    "relay",
+    "debezium",
+    "load",
+    "work",
+    "migrate",
+    "refresh",
+    "check",
+    "simulate",
+):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
 app.command("countroom.commands.seal:seal", name="seal")
 staff.command("countroom.commands.staff:add", name="add")

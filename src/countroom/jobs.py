@@ -30,6 +30,7 @@ from countroom.proof import Proof
 from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.wallet import seals
+from countroom.warehouse import alarms
 
 REFRESH: Final = "* * * * * */5"
 """KPI marts: every five seconds, if something has arrived. The seconds are the last of six fields."""
@@ -37,6 +38,8 @@ SEAL: Final = "* * * * * 45"
 """The journal's seals: every minute, away from the proofs."""
 SEAL_SECONDS: Final = 40.0
 """How long one tick may seal: a journal of years is sealed over many, and stopping never waits long."""
+WATCH_PIPELINE: Final = "* * * * * */10"
+"""How far the warehouse is behind, and what the slot holds: what the log says of it when that changes."""
 PROVE_WAREHOUSE: Final = "* * * * * 0"
 """P6: every minute."""
 PROVE_BOOKS: Final = "* * * * * 0"
@@ -116,6 +119,10 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
         async def _prove_books_fully(_: Schedule) -> None:
             await work.prove_books_fully()
 
+        @queue.schedule("watch-pipeline", WATCH_PIPELINE, clean_old=True)
+        async def _watch_pipeline(_: Schedule) -> None:
+            await work.watch_pipeline()
+
         @queue.schedule("seal", SEAL, clean_old=True)
         async def _seal(_: Schedule) -> None:
             await work.seal()
@@ -150,6 +157,7 @@ class _Work:
         self._watch = Watch(settings)
         self._refused: str | None = None
         self._unsealed: str | None = None
+        self._pipeline: str = "good"
         self._broken: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def close(self) -> None:
@@ -223,6 +231,17 @@ class _Work:
         else:
             if noted:
                 _log.info("rounds are unfinished", rounds=noted)
+
+    async def watch_pipeline(self) -> None:
+        """Raise the alarm when facts are late or log piles up, and say so when that is over."""
+        try:
+            level, sentences = await alarms.look(self._settings)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return  # said by the session, which loses it as well
+        if level != self._pipeline:
+            tell = {"bad": _log.error, "warning": _log.warning}.get(level, _log.info)
+            tell("the pipeline", level=level, sentences=sentences)
+        self._pipeline = level
 
     async def prove_warehouse(self) -> None:
         """Prove P6; the proofs are rows that the back office shows."""
