@@ -26,7 +26,19 @@ bench: Final = cyclopts.App(name="bench", help="Measure on this machine; the las
 app.command(staff)
 app.command(bench)
 app.command(dead_letters)
-for _name in ("up", "serve", "pipeline", "relay", "load", "work", "migrate", "refresh", "check", "simulate"):
+for _name in (
+    "up",
+    "serve",
+    "pipeline",
+    "relay",
+    "load",
+    "work",
+    "migrate",
+    "refresh",
+    "check",
+    "reconcile",
+    "simulate",
+):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
 app.command("countroom.commands.seal:seal", name="seal")
 staff.command("countroom.commands.staff:add", name="add")
