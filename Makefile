@@ -12,9 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it; KAFKA=1 sends facts through Kafka)
-	@requirements/install run $(if $(KAFKA),kafka)
-	@exec $(BIN)/countroom up $(if $(KAFKA),--kafka) $(ARGS)
+up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it; KAFKA=1 or DEBEZIUM=1 sends facts through Kafka)
+	@requirements/install run $(if $(DEBEZIUM),debezium,$(if $(KAFKA),kafka))
+	@exec $(BIN)/countroom up $(if $(KAFKA),--kafka) $(if $(DEBEZIUM),--debezium) $(ARGS)
 
 test: lint ## Linters, types, import contracts and all tests
 	@$(BIN)/python -m pytest -p tests.no_skips -n 3 --dist worksteal $(ARGS)

@@ -41,8 +41,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["COUNTROOM_DATA"] = "/dev/null/unmarked-tests-have-no-stores"
 
 LONG: Final = (
-    "test_kill_kafka", "test_kill_anything", "test_consume", "test_histories", "test_play", "test_live", "test_openapi",
-    "test_up", "test_dashboard", "test_kafka", "test_kill_the_write_path", "test_relay", "test_readme",
+    "test_kill_kafka", "test_kill_anything", "test_debezium", "test_consume", "test_histories", "test_play",
+    "test_live", "test_openapi", "test_up", "test_dashboard", "test_kafka", "test_kill_the_write_path", "test_relay",
+    "test_readme",
 )  # fmt: skip
 """The files whose tests take longest, ten seconds and more, the longest first."""
 

@@ -31,6 +31,7 @@ for _name in (
     "serve",
     "pipeline",
     "relay",
+    "debezium",
     "load",
     "work",
     "migrate",
