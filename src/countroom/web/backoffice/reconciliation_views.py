@@ -98,19 +98,21 @@ def line(found: Reconciliation, zone: ZoneInfo) -> Line:
 
 def sums(found: Reconciliation) -> list[SumLine]:
     """Make the sums by currency."""
-    return [
-        SumLine(
-            one.currency,
-            *(
-                amount_text(value, one.currency)
-                for value in (one.their_bets, one.our_bets, one.their_wins, one.our_wins)
-            ),
-            ""
-            if one.agrees
-            else _signed((one.their_bets - one.their_wins) - (one.our_bets - one.our_wins), one.currency),
+    lines = []
+    for one in found.sums:
+        code = one.currency
+        gap = (one.their_bets - one.their_wins) - (one.our_bets - one.our_wins)
+        lines.append(
+            SumLine(
+                currency=code,
+                their_bets=amount_text(one.their_bets, code),
+                our_bets=amount_text(one.our_bets, code),
+                their_wins=amount_text(one.their_wins, code),
+                our_wins=amount_text(one.our_wins, code),
+                gap="" if one.agrees else f"{'+' if gap > 0 else ''}{amount_text(gap, code)}",
+            )
         )
-        for one in found.sums
-    ]
+    return lines
 
 
 def chips(found: Reconciliation, chosen: Kind | None) -> list[Chip]:
@@ -163,7 +165,3 @@ def _difference(one: NotedDifference, zone: ZoneInfo) -> DifferenceLine:
 
 def _money(amount: Decimal | None, currency: str | None) -> str:
     return "" if amount is None or currency is None else f"{amount_text(amount, currency)} {currency}"
-
-
-def _signed(amount: Decimal, currency: str) -> str:
-    return f"{'+' if amount > 0 else ''}{amount_text(amount, currency)}"
