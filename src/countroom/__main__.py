@@ -39,6 +39,7 @@ for _name in (
     "migrate",
     "refresh",
     "check",
+    "reconcile",
     "simulate",
 ):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
