@@ -12,9 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it; KAFKA=1 sends facts through Kafka)
-	@requirements/install run $(if $(KAFKA),kafka)
-	@exec $(BIN)/countroom up $(if $(KAFKA),--kafka) $(ARGS)
+up: ## Install what is missing, then run the whole casino here (Ctrl-C stops it; KAFKA=1 or DEBEZIUM=1 sends facts through Kafka)
+	@requirements/install run $(if $(DEBEZIUM),debezium,$(if $(KAFKA),kafka))
+	@exec $(BIN)/countroom up $(if $(KAFKA),--kafka) $(if $(DEBEZIUM),--debezium) $(ARGS)
 
 test: lint ## Linters, types, import contracts and all tests
 	@$(BIN)/python -m pytest -p tests.no_skips -n 3 --dist worksteal $(ARGS)
@@ -26,12 +26,13 @@ lint: ## Linters, types and import contracts alone
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-torture: ## Kill every process at random, compare 100,000 random histories with the model: an hour
+torture: ## Kill every process at random, compare 100,000 random histories with the model, misbehave 20,000 rounds: an hour
 	@requirements/install test
 	@KILLS=$(or $(KILLS),40) KAFKA_KILLS=$(or $(KAFKA_KILLS),40) BATCH_KILLS=$(or $(BATCH_KILLS),50) \
-		HISTORIES=$(or $(HISTORIES),100000) FUZZED_BODIES=$(or $(FUZZED_BODIES),5000) SEED=$(or $(SEED),$$RANDOM) \
+		HISTORIES=$(or $(HISTORIES),100000) FUZZED_BODIES=$(or $(FUZZED_BODIES),5000) \
+		CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),20000) SEED=$(or $(SEED),$$RANDOM) \
 		$(BIN)/python -m pytest -p tests.no_skips tests/torture tests/wallet/test_histories.py \
-		tests/games/test_bad_callbacks.py -o log_cli=true -o log_cli_level=INFO $(ARGS)
+		tests/games/test_bad_callbacks.py tests/games/test_chaos.py -o log_cli=true -o log_cli_level=INFO $(ARGS)
 
 mutants: ## Plant deliberate faults in the wallet, and show what finds each of them
 	@requirements/install test

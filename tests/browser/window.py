@@ -46,12 +46,12 @@ class Visitor:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
+def serving(settings: Settings, port: int = 0) -> Iterator[str]:
     """The web application behind a port of its own, in a thread: a process of its own would first import all of it."""
     with socket.socket(
         proto=socket.IPPROTO_TCP
     ) as listener:  # named: only then does asyncio send small answers at once
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", port))
         server = uvicorn.Server(
             uvicorn.Config(
                 Front(create_app(settings)), http="httptools", lifespan="on", log_config=None, access_log=False

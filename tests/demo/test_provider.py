@@ -1,7 +1,10 @@
 import asyncio
+import csv
+import io
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +13,9 @@ import httpx
 import pytest
 from beexar.asgi import asgi_app
 
-from countroom.demo import callbacks
+from countroom.demo import callbacks, rounds
 from countroom.demo.callbacks import WalletClient
+from countroom.demo.ledger import Ledger
 from countroom.demo.provider import Provider
 from countroom.demo.rounds import Owed
 from sandbox_process import PROVIDER_KEY, served
@@ -19,7 +23,7 @@ from sandbox_process import PROVIDER_KEY, served
 SEAT = {"session_id": "s-1", "account_id": "player-1", "game_id": "count-room-classic", "currency": "EUR"}
 
 
-class Ledger:
+class Purse:
     """A casino's wallet of one player behind beexar's server, which verifies and parses every call."""
 
     def __init__(self) -> None:
@@ -79,8 +83,9 @@ class Ledger:
 class Table:
     """The provider, the casino it calls, and the casino's ledger."""
 
-    def __init__(self, ledger: Ledger, owed: Owed, client: httpx.AsyncClient) -> None:
+    def __init__(self, ledger: Purse, owed: Owed, client: httpx.AsyncClient, wallet: WalletClient) -> None:
         self.ledger = ledger
+        self.wallet = wallet
         self.owed = owed
         self.client = client
 
@@ -120,7 +125,7 @@ class Moody:
 
 @asynccontextmanager
 async def table(seed: int = 1) -> AsyncIterator[tuple[Table, Moody]]:
-    ledger = Ledger()
+    ledger = Purse()
     casino = Moody(asgi_app(beexar.WalletServer(ledger, PROVIDER_KEY)))
     async with served(casino) as address, httpx.AsyncClient(trust_env=False) as outward:
         wallet = WalletClient(f"{address}/providers/sandbox", PROVIDER_KEY, outward)
@@ -128,7 +133,7 @@ async def table(seed: int = 1) -> AsyncIterator[tuple[Table, Moody]]:
         provider = Provider(wallet, owed, chance=random.Random(seed))  # noqa: S311 - a fixed seed
         transport = httpx.ASGITransport(provider.application())
         async with httpx.AsyncClient(transport=transport, base_url="http://provider") as client:
-            yield Table(ledger, owed, client), casino
+            yield Table(ledger, owed, client, wallet), casino
 
 
 @pytest.fixture(autouse=True)
@@ -279,6 +284,89 @@ async def test_the_game_page_shows_the_game_and_escapes_its_address() -> None:
         assert "<script>alert" not in page.text
         assert incomplete.status_code == 400
         assert balance.json() == {"balance": "100.00", "refused": None}
+
+
+async def test_a_slot_publishes_its_reels_and_shows_where_they_stopped() -> None:
+    async with table() as (playing, _):
+        query = {
+            "session_id": "s",
+            "account": '"><script>alert(1)</script>',
+            "game": "golden-ledger",
+            "currency": "EUR",
+        }
+        page = await playing.client.get("/launch", params={**query, "chaos": "late,double"})
+        unknown = await playing.client.get("/launch", params={**query, "chaos": "politeness"})
+        odds = (await playing.client.get("/games/golden-ledger")).json()
+        played = await playing.spin(story="plain")
+
+        assert "returns 96%" in page.text
+        assert 'data-chaos="double late"' in page.text
+        assert "<script>alert" not in page.text
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (400, "unknown_chaos")
+        assert (odds["return_to_player"], odds["chances_in"], len(odds["line_pays"])) == ("0.96", 15_625, 8)
+        for reel, column in zip(odds["reels"], played["window"], strict=True):
+            assert any((reel + reel)[place : place + 3] == column for place in range(len(reel)))
+        paid = sum(line["pays"] for line in played["lines"])
+        assert Decimal(played["win"]) == Decimal(played["stake"]) * paid / len(odds["lines"])
+
+
+async def test_the_daily_report_has_what_stands_and_what_was_taken_back() -> None:
+    async with table() as (playing, _):
+        own = Ledger.in_memory()
+        playing.wallet.ledger = own
+        for story in ("plain", "bet_reversed", "reversed_unseen"):
+            await playing.spin(story=story)
+        await playing.spin(stake="1000.00")
+        day = datetime.now(UTC).date()
+        report = await playing.client.get(f"/reports/{day}")
+        nothing = await playing.client.get("/reports/2020-01-01")
+        nonsense = await playing.client.get("/reports/today")
+
+        rows = list(csv.DictReader(io.StringIO(report.text)))
+        assert {row["status"] for row in rows} == {"success", "cancelled"}
+        assert [row["amount"] for row in rows if row["status"] == "cancelled"] == ["1.00"]
+        told = sum((Decimal(row["amount"]) * (1 if row["type"] == "win" else -1) for row in rows
+                    if row["status"] == "success"), Decimal(0))  # fmt: skip
+        assert playing.ledger.money == Decimal("100.00") + told
+        assert own.won() == {("player-1", "EUR"): told}
+        assert (len(nothing.text.splitlines()), nonsense.status_code) == (1, 404)
+
+
+async def test_a_win_before_its_bet_is_taken_back_when_the_bet_is_refused() -> None:
+    async with table() as (playing, _):
+        for _ in range(40):
+            played = await playing.spin(stake="500.00", story="win_first")
+            assert played["refused"]
+            if playing.routes[-1] == "rollback":
+                break
+        assert playing.routes[-3:] == ["betwin", "betwin", "rollback"]
+        assert playing.ledger.calls[-1][1].transactions[0].original_id_provider.endswith("-win")
+        assert (played["win"], playing.ledger.money) == ("0", Decimal("100.00"))
+
+
+async def test_late_messages_come_later_and_the_balance_is_right_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "LATE_SECONDS", (0.01, 0.02))
+    async with table() as (playing, _):
+        won = Decimal(0)
+        for _ in range(8):
+            won += Decimal((await playing.spin(story="win_late"))["win"])
+        taken_back = await playing.spin(story="reversed_late")
+        assert taken_back["reversed"]
+        assert playing.ledger.money == Decimal("91.00")
+        await until_nothing_is_owed(playing.owed)
+
+        assert playing.ledger.money == Decimal("92.00") + won
+
+
+async def test_a_bad_line_repeats_and_doubles_and_finds_a_casino_that_forgets() -> None:
+    async with table() as (playing, _):
+        for _ in range(12):
+            await playing.spin(chaos=["retries", "double"])
+        assert len(playing.ledger.bodies) > len(set(playing.ledger.bodies))
+        playing.ledger.answers = Unremembering()
+        surprises = [found for _ in range(30) for found in (await playing.spin(chaos=["double"]))["surprises"]]
+
+        assert any("a repeat was answered" in found for found in surprises)
 
 
 async def test_a_casino_that_takes_a_late_bet_or_forgets_its_answers_is_found_out() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from relaying import RELAY, everything, latest, process, running_relay
 
 from countroom import kafka as tap
 from countroom.embedded.kafka import Kafka
-from countroom.events import catalog, slot
+from countroom.events import catalog, relay, slot
 from countroom.kafka import Configuration
 from countroom.settings import Settings
 
@@ -152,6 +153,8 @@ def test_a_copy_that_was_broken_off_goes_on_with_the_table_that_was_not_finished
             ("transactions", "r"),
             ("transactions", "u"),
         ]
+        assert settings.database_url
+        relay.run(settings.database_url, brokers, threading.Event(), only_copy=True)  # nothing is left to copy
         with running_relay(settings, brokers):  # nothing is copied again, ...
             wait_until_in_kafka(book)
         assert len(everything(brokers)) == len(messages)

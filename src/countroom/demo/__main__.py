@@ -19,6 +19,7 @@ import uvloop
 from countroom.demo.callbacks import WalletClient
 from countroom.demo.casino import casino_url
 from countroom.demo.http import Application, Receive, Scope, Send
+from countroom.demo.ledger import Ledger
 from countroom.demo.provider import Provider
 from countroom.demo.psp import Psp
 from countroom.demo.psp_store import Store
@@ -91,7 +92,9 @@ async def _serve(settings: Settings, provider_key: str, listeners: list[socket.s
         http = await stack.enter_async_context(httpx.AsyncClient(limits=limits, trust_env=False))
         deliveries = Deliveries(store, settings.sandbox_psp_secret, http)
         psp = Psp(store, settings.sandbox_psp_secret, settings.sandbox_psp_url, wake=deliveries.wake)
-        wallet = WalletClient(f"{casino_url(settings)}/providers/{PROVIDER_CODE}", provider_key, http)
+        ledger = Ledger.open(settings.data_dir / "sandbox-provider.sqlite3")
+        stack.callback(ledger.close)
+        wallet = WalletClient(f"{casino_url(settings)}/providers/{PROVIDER_CODE}", provider_key, http, ledger)
         owed = Owed(wallet)
         applications = {
             settings.sandbox_psp_port: psp.application(),

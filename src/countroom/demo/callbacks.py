@@ -8,12 +8,15 @@ Written from the protocol's published description: JSON bodies, amounts as decim
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import httpx
 import msgspec
 
 from countroom.demo.signatures import REQUEST_SIGN_HEADER, request_sign
+
+if TYPE_CHECKING:
+    from countroom.demo.ledger import Ledger
 
 Route = Literal["balance", "betwin", "rollback", "finish"]
 
@@ -81,21 +84,28 @@ class StrangeAnswer(Exception):  # noqa: N818 - it is the answer that is wrong, 
 class WalletClient:
     """Signs and sends callbacks to one casino."""
 
-    def __init__(self, base_url: str, key: str, http: httpx.AsyncClient) -> None:
-        """Take the address below which the four routes are, and the key shared with the casino."""
-        self._base_url = base_url.rstrip("/")
-        self._key = key
-        self._http = http
+    def __init__(self, base_url: str, key: str, http: httpx.AsyncClient, ledger: "Ledger | None" = None) -> None:
+        """Take the address below which the four routes are, the key shared with the casino, and our own books."""
+        self.base_url = base_url.rstrip("/")
+        self.key = key
+        self.http = http
+        self.ledger = ledger
 
-    async def call(self, route: Route, body: Mapping[str, object]) -> Answer:
+    async def call(self, route: Route, body: Mapping[str, Any]) -> Answer:
         """Send one callback, repeating it byte for byte while there is no answer.
 
         Raises:
             NoAnswer: after the last attempt.
             StrangeAnswer: the answer is none of this protocol.
         """
-        raw = msgspec.json.encode(body)
-        headers = {"content-type": "application/json", REQUEST_SIGN_HEADER: request_sign(self._key, raw)}
+        if self.ledger:
+            self.ledger.sent(route, body)
+        answer = await self._tell(route, msgspec.json.encode(body))
+        if self.ledger:
+            self.ledger.heard(route, body, answer)
+        return answer
+
+    async def _tell(self, route: Route, raw: bytes) -> Answer:
         deadline = time.monotonic() + ENVELOPE_SECONDS
         trouble = ""
         for attempt in range(1, ATTEMPTS[route] + 1):
@@ -106,9 +116,7 @@ class WalletClient:
                 break
             started = time.perf_counter()
             try:
-                response = await self._http.post(
-                    f"{self._base_url}/{route}", content=raw, headers=headers, timeout=min(ATTEMPT_SECONDS, left)
-                )
+                response = await self._post(route, raw, min(ATTEMPT_SECONDS, left))
             except httpx.HTTPError as error:
                 trouble = f"{route}: {type(error).__name__}"
                 continue
@@ -117,6 +125,10 @@ class WalletClient:
                 continue
             return _read(route, response, (time.perf_counter() - started) * 1000, attempt)
         raise NoAnswer(trouble)
+
+    async def _post(self, route: Route, raw: bytes, seconds: float) -> httpx.Response:
+        headers = {"content-type": "application/json", REQUEST_SIGN_HEADER: request_sign(self.key, raw)}
+        return await self.http.post(f"{self.base_url}/{route}", content=raw, headers=headers, timeout=seconds)
 
 
 def _read(route: Route, response: httpx.Response, milliseconds: float, attempts: int) -> Answer:

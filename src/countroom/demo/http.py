@@ -1,9 +1,10 @@
 """Just enough HTTP for two small services: a plain ASGI application with a table of routes."""
 
+import asyncio
 import html
 import re
 import string
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Final, TypeVar
@@ -42,11 +43,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, complete."""
+    """An answer."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    pieces: Iterator[bytes] | None = None
+    """Instead of a body: a long one, made while it is sent; no length is told then."""
 
 
 class Wrong(Exception):  # noqa: N818 - an answer, like a Refusal; strangers share no base with Countroom
@@ -81,7 +84,8 @@ class Application:
             log.exception("sandbox_failed", path=scope["path"])
             response = json({"error": {"code": "internal", "message": "The sandbox failed."}}, status=500)
         headers = {"cache-control": "no-store", "x-content-type-options": "nosniff", **response.headers}
-        headers["content-length"] = str(len(response.body))
+        if response.pieces is None:
+            headers["content-length"] = str(len(response.body))
         await send(
             {
                 "type": "http.response.start",
@@ -89,6 +93,9 @@ class Application:
                 "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()],
             }
         )
+        for piece in response.pieces or ():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)  # others wait, too
         await send({"type": "http.response.body", "body": response.body})
 
     async def _answer(self, request: Request) -> Response:

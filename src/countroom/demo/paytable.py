@@ -1,4 +1,7 @@
-"""The sandbox provider's games and what they pay. Every figure here is published at /games/{slug}."""
+"""The sandbox provider's games and what they pay. Every figure here is published at /games/{slug}.
+
+Slots have reels (slot.py); the other games draw a multiplier of the stake from a table.
+"""
 
 import random
 from dataclasses import dataclass
@@ -7,7 +10,9 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Final, Literal
 
-Volatility = Literal["low", "medium", "high"]
+from countroom.demo import slot
+from countroom.demo.slot import Volatility
+
 Genre = Literal["slots", "table", "live", "crash", "instant"]
 
 CHANCES: Final = 1_000_000
@@ -41,15 +46,25 @@ class SandboxGame:
     title: str
     volatility: Volatility
     genre: Genre
-    symbols: str
-    """What its reels show, one character each; of the characters that every system has a font for."""
+    symbols: str = ""
+    """What it shows, one character each, of the characters that every system has a font for; slots have reels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was drawn."""
+
+    multiplier: Decimal
+    """Of the stake; zero is a lost round."""
+    reels: slot.Stop | None = None
+    """Of a slot."""
 
 
 GAMES: Final = (
-    SandboxGame("golden-ledger", "Golden Ledger", "medium", "slots", "★♛♦✦☀"),
-    SandboxGame("count-room-classic", "Count Room Classic", "low", "slots", "♣♥★♦♛"),
-    SandboxGame("northern-lights", "Northern Lights", "high", "slots", "❄☾✦★☀"),
-    SandboxGame("sakura-reels", "Sakura Reels", "medium", "slots", "✿❀☯☀♛"),
+    SandboxGame("golden-ledger", "Golden Ledger", "medium", "slots"),
+    SandboxGame("count-room-classic", "Count Room Classic", "low", "slots"),
+    SandboxGame("northern-lights", "Northern Lights", "high", "slots"),
+    SandboxGame("sakura-reels", "Sakura Reels", "medium", "slots"),
     SandboxGame("harbour-roulette", "Harbour Roulette", "low", "table", "●○◆⚓★"),
     SandboxGame("studio-baccarat", "Studio Baccarat", "low", "live", "♠♥♦♣♛"),
     SandboxGame("rocket-run", "Rocket Run", "high", "crash", "☄☾✦★☀"),
@@ -60,9 +75,20 @@ BY_SLUG: Final = {game.slug: game for game in GAMES}
 _CUMULATED: Final = {name: tuple(accumulate(weight for _, weight in rows)) for name, rows in PAYTABLES.items()}
 
 
-def return_to_player(volatility: Volatility) -> Fraction:
+def return_to_player(game: SandboxGame) -> Fraction:
     """Return what a stake of one gives back on average, exactly as the paytable says."""
-    return sum((Fraction(multiplier) * weight for multiplier, weight in PAYTABLES[volatility]), Fraction()) / CHANCES
+    if game.genre == "slots":
+        return slot.return_to_player(game.volatility)
+    rows = PAYTABLES[game.volatility]
+    return sum((Fraction(multiplier) * weight for multiplier, weight in rows), Fraction()) / CHANCES
+
+
+def play(game: SandboxGame, chance: random.Random) -> Outcome:
+    """Draw the outcome of a round."""
+    if game.genre == "slots":
+        stopped = slot.spin(game.volatility, chance)
+        return Outcome(stopped.multiplier, stopped)
+    return Outcome(draw(game.volatility, chance))
 
 
 def draw(volatility: Volatility, chance: random.Random) -> Decimal:

@@ -8,13 +8,16 @@ import random
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import msgspec
 
+from countroom.demo import chaos, slot
 from countroom.demo.callbacks import NoAnswer, StrangeAnswer, WalletClient
 from countroom.demo.http import Application, Request, Response, Shape, Wrong, decode_json, json, page
+from countroom.demo.ledger import Ledger
 from countroom.demo.paytable import BY_SLUG, CHANCES, GAMES, PAYTABLES, SandboxGame, return_to_player, unit
 from countroom.demo.rounds import Call, Owed, Round, Seat, Story
 
@@ -37,6 +40,8 @@ class Spin(msgspec.Struct):
     """A decimal string in the main unit; without it the game's second smallest."""
     story: Story = "plain"
     repeat: bool = False
+    chaos: list[str] = []
+    """How to misbehave (chaos.py); the story is then chosen by chance."""
 
 
 class Settle(msgspec.Struct):
@@ -63,6 +68,7 @@ class Played(msgspec.Struct, frozen=True):
     win: str
     """What the round won; "0" also when the bet was refused or taken back."""
     symbols: list[str]
+    """What is shown; of a slot the middle row."""
     balance: str
     """As the casino last told it; empty when it told none."""
     reversed: bool
@@ -71,13 +77,19 @@ class Played(msgspec.Struct, frozen=True):
     calls: list[Call]
     surprises: list[str]
     """Answers of the casino that the protocol does not allow."""
+    story: str = ""
+    """How it was told."""
+    window: list[list[str]] = []
+    """Of a slot: what each reel shows, from top to bottom."""
+    lines: list[slot.LineWin] = []
+    """Of a slot: the lines that paid."""
 
 
 class Provider:
     """The service behind the routes."""
 
     def __init__(self, wallet: WalletClient, owed: Owed, *, chance: random.Random | None = None) -> None:
-        """Take the casino's wallet, the calls owed to it, and where outcomes are drawn from."""
+        """Take the casino's wallet (with our ledger), the calls owed to it, and where outcomes are drawn from."""
         self._wallet = wallet
         self._owed = owed
         self._chance = chance or random.SystemRandom()
@@ -93,6 +105,7 @@ class Provider:
                 ("POST", "/balance", self.balance),
                 ("GET", "/games", self.games),
                 ("GET", "/games/{slug}", self.game),
+                ("GET", "/reports/{day}", self.report),
                 ("GET", "/health/live", self.live),
             ]
         )
@@ -104,11 +117,16 @@ class Provider:
             raise Wrong(400, "launch_incomplete", f"The launch address lacks {', '.join(missing)}.")
         game = _known(request.query["game"])
         currency = request.query["currency"]
+        try:
+            kinds = chaos.parse(request.query.get("chaos", "").split(","))
+        except chaos.UnknownMisbehaviour as unknown:
+            raise Wrong(400, "unknown_chaos", str(unknown)) from unknown
         values = {
+            "chaos": " ".join(kinds),
             "title": game.title,
             "genre": game.genre,
             "volatility": game.volatility,
-            "rtp": f"{float(return_to_player(game.volatility)):.0%}",
+            "rtp": f"{float(return_to_player(game)):.0%}",
             "symbols": " ".join(game.symbols),
             "session_id": request.query["session_id"],
             "account_id": request.query["account"],
@@ -116,7 +134,10 @@ class Provider:
             "currency": currency,
             "stakes": " ".join(_stakes(currency)),
         }
-        return page("game.html", values, nonce=secrets.token_urlsafe(16))
+        if game.genre != "slots":
+            return page("game.html", values, nonce=secrets.token_urlsafe(16))
+        odds = msgspec.json.encode(_described(game)).decode()
+        return page("slot.html", {**values, "slug": game.slug, "odds": odds}, nonce=secrets.token_urlsafe(16))
 
     async def spin(self, request: Request) -> Response:
         """Play one round."""
@@ -124,13 +145,21 @@ class Provider:
         game = _known(wanted.game_id)
         stake = _stake(wanted)
         seat = Seat(wanted.session_id, wanted.account_id, wanted.game_id, wanted.currency)
-        told = Round(self._wallet, self._owed, seat, game, stake=stake, chance=self._chance)
-        await _heard(told.tell(wanted.story, repeat=wanted.repeat))
+        try:
+            kinds = chaos.parse(wanted.chaos)
+        except chaos.UnknownMisbehaviour as unknown:
+            raise Wrong(400, "unknown_chaos", str(unknown)) from unknown
+        line = chaos.BadLine(self._wallet, kinds, self._chance) if kinds else None
+        story = chaos.story(kinds, self._chance) if kinds else wanted.story
+        told = Round(line or self._wallet, self._owed, seat, game, stake=stake, chance=self._chance)
+        await _heard(told.tell(story, repeat=wanted.repeat))
+        if line:
+            told.surprises += line.surprises
         if not told.closed:
             self._open[told.id] = told
             if len(self._open) > OPEN_ROUNDS_MAX:
                 self._open.popitem(last=False)
-        return json(self._played(told, game))
+        return json(self._played(told, game, story))
 
     async def settle(self, request: Request, *, round_id: str) -> Response:
         """Tell the rest of a round that was started with ``win_later``."""
@@ -139,7 +168,7 @@ class Provider:
         if told is None:
             raise Wrong(404, "round_unknown", "No such round waits to be settled.")
         await _heard(told.settle(repeat=wanted.repeat))
-        return json(self._played(told, _known(told.seat.game_id)))
+        return json(self._played(told, _known(told.seat.game_id), "win_later"))
 
     async def balance(self, request: Request) -> Response:
         """Ask the casino for a player's balance."""
@@ -160,27 +189,44 @@ class Provider:
         """Publish one game's paytable."""
         return json(_described(_known(slug)))
 
+    async def report(self, request: Request, *, day: str) -> Response:  # noqa: ARG002 - routes are alike
+        """Give the daily report: what was told on a day (UTC), as CSV."""
+        try:
+            wanted = date.fromisoformat(day)
+        except ValueError as error:
+            raise Wrong(404, "no_such_day", "A report is of one day: /reports/2026-03-01.") from error
+        ledger = self._wallet.ledger or Ledger.in_memory()
+        headers = {
+            "content-type": "text/csv; charset=utf-8",
+            "content-disposition": f'attachment; filename="sandbox-{wanted}.csv"',
+        }
+        return Response(200, headers=headers, pieces=ledger.report(wanted))
+
     async def live(self, request: Request) -> Response:  # noqa: ARG002 - routes are alike
         """Tell that the service runs, and what it still owes the casino."""
         return json({"status": "live", "owed_calls": len(self._owed), "open_rounds": len(self._open)})
 
-    def _played(self, told: Round, game: SandboxGame) -> Played:
+    def _played(self, told: Round, game: SandboxGame, story: Story) -> Played:
         nothing = told.reversed or told.refused is not None
-        hidden = not told.closed
+        hidden = nothing or not told.closed
+        reels = None if hidden else told.outcome.reels
         return Played(
             round_id=told.id,
             game_id=game.slug,
             currency=told.seat.currency,
             stake=str(told.stake),
-            multiplier="0" if nothing or hidden else str(told.multiplier),
-            win="0" if nothing or hidden else str(told.win),
-            symbols=[] if nothing or hidden else _reels(game, told, self._chance),
+            multiplier="0" if hidden else str(told.outcome.multiplier),
+            win="0" if hidden else str(told.win),
+            symbols=[] if hidden else _symbols(game, told, self._chance),
             balance=told.balance,
             reversed=told.reversed,
             closed=told.closed,
             refused=None if told.refused is None else Refused(told.refused.api_code, told.refused.message),
             calls=told.calls,
             surprises=told.surprises,
+            story=story,
+            window=[list(column) for column in reels.window] if reels else [],
+            lines=list(reels.lines) if reels else [],
         )
 
 
@@ -227,23 +273,26 @@ def _stake(wanted: Spin) -> Decimal:
 
 
 def _described(game: SandboxGame) -> dict[str, object]:
-    return {
+    told = {
         "game_id": game.slug,
         "title": game.title,
         "genre": game.genre,
         "volatility": game.volatility,
-        "return_to_player": str(float(return_to_player(game.volatility))),
-        "chances_in": CHANCES,
-        "pays": [
-            {"multiplier": str(multiplier), "chances": weight} for multiplier, weight in PAYTABLES[game.volatility]
-        ],
+        "return_to_player": str(float(return_to_player(game))),
     }
+    if game.genre == "slots":
+        return {**told, "chances_in": slot.STOPS, **slot.described(game.volatility)}
+    pays = [{"multiplier": str(multiplier), "chances": weight} for multiplier, weight in PAYTABLES[game.volatility]]
+    return {**told, "chances_in": CHANCES, "pays": pays}
 
 
-def _reels(game: SandboxGame, told: Round, chance: random.Random) -> list[str]:
-    """Choose what the reels show: three of a kind for a win, the rarer the more it pays; never for a loss."""
+def _symbols(game: SandboxGame, told: Round, chance: random.Random) -> list[str]:
+    """Return what is shown: of a slot its middle row; elsewhere three of a kind for a win, and never for a loss."""
+    outcome = told.outcome
+    if outcome.reels:
+        return [column[1] for column in outcome.reels.window]
     symbols = list(game.symbols)
-    if not told.multiplier:
+    if not outcome.multiplier:
         return chance.sample(symbols, 3)
     tiers = [multiplier for multiplier, _ in PAYTABLES[game.volatility]]
-    return [symbols[tiers.index(told.multiplier) * len(symbols) // len(tiers)]] * 3
+    return [symbols[tiers.index(outcome.multiplier) * len(symbols) // len(tiers)]] * 3

@@ -11,9 +11,12 @@ import msgspec
 import structlog
 
 from countroom.demo.callbacks import Answer, Granted, NoAnswer, Route, StrangeAnswer, WalletClient
-from countroom.demo.paytable import SandboxGame, draw, win_of
+from countroom.demo.paytable import SandboxGame, play, win_of
 
-Story = Literal["plain", "win_apart", "finish_apart", "win_later", "bet_reversed", "reversed_unseen"]
+Story = Literal[
+    "plain", "win_apart", "finish_apart", "win_later", "bet_reversed", "reversed_unseen",
+    "win_first", "win_late", "reversed_late",
+]  # fmt: skip
 """How a round is told.
 
 plain            bet and win in one call, which also closes the round
@@ -22,11 +25,16 @@ finish_apart     bet and win, then /finish
 win_later        the bet only; the rest when somebody settles the round
 bet_reversed     the bet, then two reversals of it under different ids: one may move money
 reversed_unseen  the reversal arrives before its bet: the late bet must move nothing
+win_first        the win arrives before its bet; when the bet is then refused, the win is taken back
+win_late         the bet; the win some seconds later, whatever the player does meanwhile
+reversed_late    the bet; its reversal some seconds later
 """
 
 ALREADY_ROLLED_BACK: Final = "409"
 OWED_MAX: Final = 10_000
 OWED_PAUSE_MAX_SECONDS: Final = 5.0
+LATE_SECONDS: Final = (0.5, 6.0)
+"""How much later a late message is sent, at least and at most."""
 
 log = structlog.get_logger("countroom.demo.provider")
 
@@ -56,6 +64,7 @@ class Owed:
     def __init__(self, wallet: WalletClient) -> None:
         self._wallet = wallet
         self._calls: deque[tuple[Route, dict[str, object]]] = deque(maxlen=OWED_MAX)
+        self._late = 0
         self._woken = asyncio.Event()
 
     def add(self, route: Route, body: dict[str, object]) -> None:
@@ -63,9 +72,18 @@ class Owed:
         self._calls.append((route, body))
         self._woken.set()
 
+    def add_later(self, seconds: float, route: Route, body: dict[str, object]) -> None:
+        """Promise to begin with this call only after so many seconds."""
+        self._late += 1
+        asyncio.get_running_loop().call_later(seconds, self._due, route, body)
+
+    def _due(self, route: Route, body: dict[str, object]) -> None:
+        self._late -= 1
+        self.add(route, body)
+
     def __len__(self) -> int:
         """Return how many calls are owed."""
-        return len(self._calls)
+        return len(self._calls) + self._late
 
     async def run(self) -> None:
         """Repeat what is owed, for ever; cancel to stop."""
@@ -99,8 +117,8 @@ class Round:
         self.id = uuid.uuid4().hex
         self.seat = seat
         self.stake = stake
-        self.multiplier = draw(game.volatility, chance)
-        self.win = win_of(stake, self.multiplier, seat.currency)
+        self.outcome = play(game, chance)
+        self.win = win_of(stake, self.outcome.multiplier, seat.currency)
         self.reversed = False
         self.closed = False
         self.refused: Answer | None = None
@@ -110,6 +128,7 @@ class Round:
         self.surprises: list[str] = []
         self._wallet = wallet
         self._owed = owed
+        self._chance = chance
 
     async def tell(self, story: Story, *, repeat: bool) -> None:
         """Tell the round. With ``repeat`` every call is sent twice, as after an answer that got lost.
@@ -121,10 +140,13 @@ class Round:
         if story == "reversed_unseen":
             await self._reverse_unseen(repeat=repeat)
             return
+        if story == "win_first" and self.win:
+            await self._win_before_bet(repeat=repeat)
+            return
         together = story in {"plain", "finish_apart"}
         bet = self._transaction("bet", self.stake)
         win = [self._transaction("win", self.win)] if self.win and together else []
-        finished = story == "plain" or (story == "win_apart" and not self.win)
+        finished = story in {"plain", "win_first"} or (story in {"win_apart", "win_late"} and not self.win)
         answer = await self._send("betwin", self._betwin([bet, *win], finished=finished), repeat=repeat)
         if answer.granted is None:
             self.refused = answer
@@ -136,6 +158,11 @@ class Round:
             await self._send_win(repeat=repeat)
         elif story == "finish_apart":
             await self._finish(repeat=repeat)
+        elif story == "win_late" and self.win:
+            self._later("betwin", self._betwin([self._transaction("win", self.win)], finished=True))
+        elif story == "reversed_late":
+            self.reversed = True
+            self._later("rollback", self._rollback("1"))
         self.closed = story != "win_later"
 
     async def settle(self, *, repeat: bool) -> None:
@@ -185,6 +212,27 @@ class Round:
         if late.api_code != ALREADY_ROLLED_BACK:
             self.surprises.append(f"a bet after its reversal was answered {late.http_status} {late.api_code}".strip())
 
+    async def _win_before_bet(self, *, repeat: bool) -> None:
+        """The two overtook each other on their way. The casino hears of a win in a round that it does not know."""
+        self.closed = True
+        undo = self._rollback("win", of="win")
+        try:
+            win = self._betwin([self._transaction("win", self.win)], finished=False)
+            self._expect_granted("win before its bet", await self._send("betwin", win, repeat=repeat))
+            bet = self._betwin([self._transaction("bet", self.stake)], finished=False)
+            answer = await self._send("betwin", bet, repeat=repeat)
+        except NoAnswer:
+            self._owed.add("rollback", undo)
+            raise
+        if answer.granted is None:
+            self.refused = answer
+            self._expect_granted("reversal of the win", await self._send("rollback", undo, repeat=repeat))
+            return
+        await self._finish(repeat=repeat)
+
+    def _later(self, route: Route, body: dict[str, object]) -> None:
+        self._owed.add_later(self._chance.uniform(*LATE_SECONDS), route, body)
+
     def _transaction(self, kind: Literal["bet", "win"], amount: Decimal) -> dict[str, object]:
         return {"id_provider": f"{self.id}-{kind}", "type": kind, "amount": str(amount)}
 
@@ -192,11 +240,11 @@ class Round:
         seat = msgspec.to_builtins(self.seat)
         return {**seat, "round_id": self.id, "finished": finished, "transactions": transactions}
 
-    def _rollback(self, number: str) -> dict[str, object]:
+    def _rollback(self, number: str, *, of: Literal["bet", "win"] = "bet") -> dict[str, object]:
         reversal = {
             "id_provider": f"{self.id}-rollback-{number}",
             "type": "rollback",
-            "original_id_provider": f"{self.id}-bet",
+            "original_id_provider": f"{self.id}-{of}",
         }
         seat = msgspec.to_builtins(self.seat)
         return {**seat, "round_id_provider": self.id, "finished": True, "transactions": [reversal]}

@@ -55,7 +55,7 @@ async def seed(settings: Settings, *, provider_key: str) -> None:
                 title=game.title,
                 volatility=game.volatility,
                 genre=game.genre,
-                rtp=Decimal(round(10_000 * return_to_player(game.volatility))) / 100,
+                rtp=Decimal(round(10_000 * return_to_player(game))) / 100,
                 tags=(game.genre, game.volatility),
             )
         await _seed_rates(database, settings, today=now())

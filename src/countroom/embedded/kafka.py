@@ -96,7 +96,9 @@ class Kafka:
         if not (self.folder / "log" / "meta.properties").exists():
             self._format(java, properties)
         self.process = process.start(
-            [*_java(java, "-Xms128m", "-Xmx512m"), "kafka.Kafka", properties], log=self.log, environment=_ENVIRONMENT
+            [*command(java, JARS, "-Xms128m", "-Xmx512m"), "kafka.Kafka", properties],
+            log=self.log,
+            environment=ENVIRONMENT,
         )
         pid_file.write_text(f"{self.process.pid}\n")
         process.wait_until(self._answers, self.process, name=self.name, log=self.log)
@@ -113,8 +115,8 @@ class Kafka:
         # Kafka's tools take an id that begins with a dash for an option.
         cluster = re.sub("^-", "A", cluster)
         done = subprocess.run(
-            [*_java(java), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties],
-            env=_ENVIRONMENT, capture_output=True, text=True, check=False,
+            [*command(java, JARS), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties],
+            env=ENVIRONMENT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
             raise process.StoreFailed(f"Kafka's folder could not be made:\n{(done.stdout + done.stderr)[-500:]}")
@@ -128,25 +130,26 @@ class Kafka:
         return False
 
 
-_ENVIRONMENT: Final = {"PATH": process.python_environment()["PATH"], "TZ": "UTC"}
+ENVIRONMENT: Final = {"PATH": process.python_environment()["PATH"], "TZ": "UTC"}
 
 
-def _java(java: Path, *options: str) -> list[str | Path]:
+def command(java: Path, jars: Path, *options: str) -> list[str | Path]:
+    """Return how Java is started on the jars of a folder, up to the name of the class."""
     logging = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
-    return [java, *options, *logging, "-cp", f"{JARS}/*"]
+    return [java, *options, *logging, "-cp", f"{jars}/*"]
 
 
-def find_java() -> Path:
-    """Return the ``java`` that runs Kafka.
+def find_java(jars: Path | None = None, how_to_install: str = HOW_TO_INSTALL) -> Path:
+    """Return the ``java`` that runs what is in a folder of jars: Kafka, unless another is named.
 
     Raises:
         StoreFailed: there is none, it is too old, or the jars are missing.
     """
     found = shutil.which("java")
-    if found is None or not JARS.is_dir():
-        raise process.StoreFailed(HOW_TO_INSTALL)
+    if found is None or not (jars or JARS).is_dir():
+        raise process.StoreFailed(how_to_install)
     version = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
     number = re.search(r'version "(\d+)', version)
     if number is None or int(number[1]) < JAVA_MIN:
-        raise process.StoreFailed(HOW_TO_INSTALL)
+        raise process.StoreFailed(how_to_install)
     return Path(found)

@@ -56,8 +56,9 @@ def start(
     user: int | None = None,
     group: int | None = None,
     pass_fds: Sequence[int] = (),
+    own_session: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own (a Ctrl-C in the terminal does not reach it), its output in ``log``."""
+    """Start a process, its output in ``log``; in a session of its own a Ctrl-C in the terminal does not reach it."""
     descriptor = open_log(log)
     try:
         return subprocess.Popen(
@@ -71,7 +72,7 @@ def start(
             group=group,
             extra_groups=None if user is None else [],
             pass_fds=pass_fds,
-            start_new_session=True,
+            start_new_session=own_session,
         )
     finally:
         os.close(descriptor)

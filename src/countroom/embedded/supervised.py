@@ -108,8 +108,11 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def children(settings: Settings, kept: Secrets, *, bots: bool) -> list[Child]:
-    """Return the processes of a whole casino in the order in which they start; they stop in the reverse."""
+def children(settings: Settings, kept: Secrets, *, bots: bool, debezium: bool = False) -> list[Child]:
+    """Return the processes of a whole casino in the order in which they start; they stop in the reverse.
+
+    Facts go straight into the warehouse, or where a Kafka is named through it, taken there by the relay or Debezium.
+    """
     strangers = environment(settings)
     ours = {
         **strangers,
@@ -130,7 +133,7 @@ def children(settings: Settings, kept: Secrets, *, bots: bool) -> list[Child]:
         facts = ["pipeline"]
     else:
         ours["COUNTROOM_KAFKA_SERVERS"] = settings.kafka_servers
-        facts = ["relay", "load"]
+        facts = ["debezium" if debezium else "relay", "load"]
     listed = [
         *(
             Child(name, ["-m", "countroom", name], ours | _metrics(settings, number), logs / f"{name}.log")

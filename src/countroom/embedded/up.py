@@ -14,7 +14,7 @@ from typing import Final, Self
 from rich.console import Console
 from rich.markup import escape
 
-from countroom.embedded import process, secrets
+from countroom.embedded import connect, process, secrets
 from countroom.embedded import stores as embedded_stores
 from countroom.embedded.kafka import Kafka
 from countroom.embedded.lifeline import Lifeline
@@ -27,7 +27,11 @@ from countroom.settings import Settings
 READY_SECONDS: Final = 90.0
 """How long the web may take until it says that it is ready."""
 WATCH_SECONDS: Final = 0.2
-STOP_STAGES: Final = ((("bots",), 1.0), (("sandbox", "web"), 2.0), (("jobs", "pipeline", "relay", "load"), 2.0))
+STOP_STAGES: Final = (
+    (("bots",), 1.0),
+    (("sandbox", "web"), 2.0),
+    (("jobs", "pipeline", "relay", "debezium", "load"), 2.0),
+)
 """Who stops when, and how long before it is killed; with the stores' 4 s all is over within 10 s."""
 RESTARTS_MAX: Final = 3
 """A web process that ends so often before it was ever ready will not become so."""
@@ -40,21 +44,31 @@ class CannotStart(Refusal):
     code = "cannot_start"
 
 
-def run(settings: Settings, *, bots: bool = True, kafka: bool = False, console: Console | None = None) -> int:
+def run(
+    settings: Settings,
+    *,
+    bots: bool = True,
+    kafka: bool = False,
+    debezium: bool = False,
+    console: Console | None = None,
+) -> int:
     """Start everything, keep it running until Ctrl-C or SIGTERM, stop everything.
 
-    With ``kafka``, or with one named by the settings, facts go through Kafka.
+    With ``kafka``, or with one named by the settings, facts go through Kafka; with ``debezium`` too, and Debezium
+    takes them there.
 
     Returns the exit code: 0 when it was asked to stop, 1 when it could not start.
     """
     screen = console or Console(highlight=False)
     with _Signals() as signals:
         try:
+            if debezium:
+                connect.find_java()
             with embedded_stores.owned(
-                settings, lambda line: screen.print(f"  {escape(line)}", soft_wrap=True), kafka=kafka
+                settings, lambda line: screen.print(f"  {escape(line)}", soft_wrap=True), kafka=kafka or debezium
             ) as stores:
                 refuse_used_ports(settings)
-                _Casino(stores, screen, signals, bots=bots).run()
+                _Casino(stores, screen, signals, bots=bots, debezium=debezium).run()
         except Refusal as refusal:
             screen.print(f"[bold red]Countroom cannot start.[/] {escape(refusal.sentence)}", soft_wrap=True)
             return 1
@@ -126,11 +140,12 @@ class _Signals:
 class _Casino:
     """All that runs: the stores, then the processes on them."""
 
-    def __init__(self, stores: Stores, screen: Console, signals: _Signals, *, bots: bool) -> None:
+    def __init__(self, stores: Stores, screen: Console, signals: _Signals, *, bots: bool, debezium: bool) -> None:
         self.stores = stores
         self.screen = screen
         self.signals = signals
         self.bots = bots
+        self.debezium = debezium
         self.children: list[Child] = []
         self.ailing: dict[str, Backoff] = {}
 
@@ -196,7 +211,7 @@ class _Casino:
 
     def _start_children(self, lifeline: Lifeline) -> None:
         settings = self.stores.settings
-        self.children = children(settings, secrets.load(settings.data_dir), bots=self.bots)
+        self.children = children(settings, secrets.load(settings.data_dir), bots=self.bots, debezium=self.debezium)
         for child in self.children:
             if child.name != "bots":  # they play once there is something to play at
                 child.start(lifeline)
@@ -277,6 +292,7 @@ class _Casino:
             lines.append(f"  sign in as           [bold]{escape(email)}[/]  password [bold]{escape(password)}[/]")
             lines.append("                       (shown this once; `countroom staff reset-password` makes a new one)")
         lines += [
+            f"  player's lobby       [bold]{_address(settings)}/lobby[/]",
             f"  sandbox PSP          http://127.0.0.1:{settings.sandbox_psp_port}",
             f"  sandbox provider     http://127.0.0.1:{settings.sandbox_provider_port}",
             f"  logs                 {escape(str(settings.data_dir / 'logs'))}",

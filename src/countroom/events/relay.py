@@ -10,8 +10,8 @@ that was broken off goes on with the first table that was not finished.
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, Self
@@ -50,32 +50,61 @@ def run(
     stop: threading.Event,
     copy: Copy = "missing",
     lost_slot: LostSlot = "copy",
+    *,
+    only_copy: bool = False,
 ) -> None:
-    """Move committed facts until ``stop`` is set.
+    """Move committed facts until ``stop`` is set, or with ``only_copy`` until the tables are copied.
 
     Raises:
         SlotLost: log was removed unread, and ``lost_slot`` is to stop then.
     """
     passing = (psycopg2.Error, KafkaException, kafka.KafkaAwayError, wal.SlotInUseError, catalog.ContractMismatchError)
-    wish = _Wish(copy, lost_slot)
+    wish = Wish(copy, lost_slot)
+    session = partial(_copy_alone if only_copy else _session, database_url, brokers, stop, wish)
     with pulse.beating(database_url, "relay"), suppress(Stopped):
-        keep_trying(partial(_session, database_url, brokers, stop, wish), passing, stop, RETRY_SECONDS)
+        keep_trying(session, passing, stop, RETRY_SECONDS)
 
 
 @dataclass(slots=True)
-class _Wish:
+class Wish:
     """What to copy. To copy always means once: not again after every lost connection."""
 
     copy: Copy
     lost_slot: LostSlot
 
     def fulfilled(self) -> None:
+        """Remember that the tables have been copied."""
         if self.copy == "always":
             self.copy = "missing"
 
 
-def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: _Wish) -> None:
+def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: Wish) -> None:
     """Connect to both sides, copy what has to be copied, and follow the log."""
+    with copied(database_url, brokers, stop, wish) as (_, name, topics), wal.Reader(database_url, name) as reader:
+        topics.waiting = reader.keep_alive
+        _log.info("following the log", slot=name)
+        Stream(reader, topics, BUSY_SECONDS).follow(stop)
+
+
+def _copy_alone(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: Wish) -> None:
+    with copied(database_url, brokers, stop, wish):
+        stop.set()
+
+
+@contextmanager
+def copied(
+    database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: Wish
+) -> Iterator[tuple[Connection, str, "Topics"]]:
+    """Be the one who carries facts into these topics, with the tables copied.
+
+    Gives the connection by which it is the one, the slot's name, and the topics.
+
+    Raises:
+        SlotInUseError: another process is the one.
+        KafkaAwayError: Kafka cannot be reached.
+        SlotLost: log was removed unread, and the wish is to stop then.
+        Stopped: ``stop`` was set while the tables were copied.
+    """
     with closing(psycopg2.connect(database_url, connect_timeout=wal.CONNECT_SECONDS)) as connection:
         connection.autocommit = True
         name = slot.identify(connection).slot
@@ -84,13 +113,10 @@ def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Ev
         with Topics(brokers, stop) as topics:
             _copy(connection, database_url, topics, name, wish)
             wish.fulfilled()
-            with wal.Reader(database_url, name) as reader:
-                topics.waiting = reader.keep_alive
-                _log.info("following the log", slot=name)
-                Stream(reader, topics, BUSY_SECONDS).follow(stop)
+            yield connection, name, topics
 
 
-def _copy(connection: Connection, database_url: str, topics: "Topics", name: str, wish: _Wish) -> None:
+def _copy(connection: Connection, database_url: str, topics: "Topics", name: str, wish: Wish) -> None:
     """Make the slot if there is none, and copy the tables that have to be copied."""
     found = slot.find(connection, name)
     if found is not None and found.is_active:

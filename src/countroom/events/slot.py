@@ -156,6 +156,20 @@ def claim(connection: Connection, name: str) -> None:
         raise wal.SlotInUseError(f"another process works with slot {name}; this one waits for its turn")
 
 
+def is_claimed(connection: Connection, name: str) -> bool:
+    """Whether some process works with a slot, reading it or about to."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND (classid::bigint << 32 | objid::bigint) = hashtextextended('slot ' || %s, 0))",
+            (name,),
+        )
+        row = cursor.fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
 @contextmanager
 def existing(database_url: str, name: str) -> Iterator[Snapshot]:
     """Hold a snapshot of now open for a slot that was there before, and that nobody reads meanwhile.

@@ -52,6 +52,7 @@ async def start_deposit(
     currency: str,
     webhook_url: str,
     idempotency_key: str | None = None,
+    return_url: str | None = None,
     clock: Clock = system_clock,
 ) -> Payment:
     """Note a player's wish to pay in, then ask the provider to collect it, and note where it is paid.
@@ -80,7 +81,9 @@ async def start_deposit(
     if payment.status == "failed":
         raise sandbox.PaymentProviderRefused
     try:
-        intent = await provider.create_intent(payment_id=payment_id, money=money, webhook_url=webhook_url, now=clock())
+        intent = await provider.create_intent(
+            payment_id=payment_id, money=money, webhook_url=webhook_url, return_url=return_url, now=clock()
+        )
     except sandbox.PaymentProviderRefused:
         async with database.transaction() as tx:
             await queries.set_status(tx, payment_id=payment_id, status="failed", now=clock())

@@ -132,7 +132,7 @@ def wait_until_confirmed(connection: Connection, name: str, lsn: int, deadline: 
         if found and found[0][0] >= lsn:
             return
         now = time.monotonic()
-        if found and found[0][1]:
+        if found and (found[0][1] or slot.is_claimed(connection, name)):
             seen = now
         if now - seen > STOPPED_SECONDS or (now > deadline and seen < now):
             raise _NotProved("The pipeline is not running.")

@@ -12,14 +12,15 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from countroom import __version__
 from countroom import redis as redis_tap
-from countroom.games.service import Catalog
+from countroom.games.recording import Recorder
+from countroom.games.service import Catalog, HousePolicy
 from countroom.postgres import Database
 from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.wallet.balances import BalanceCache
 from countroom.wallet.batch import LANES, STATEMENT_SECONDS
 from countroom.wallet.service import Batcher
-from countroom.web import backoffice, operations, problems
+from countroom.web import backoffice, lobby, operations, problems
 from countroom.web.api import games, payments, players, rounds, staff, statements
 from countroom.web.callbacks import PREFIX, Callbacks, Wallet
 from countroom.web.warehouse import Warehouse
@@ -61,6 +62,8 @@ def create_app(settings: Settings) -> Litestar:
             *statements.route_handlers,
             *rounds.route_handlers,
             *backoffice.route_handlers,
+            # An operator has a site of its own; ours belongs to the demo, as the sandbox PSP that its money comes from.
+            *(lobby.route_handlers if settings.sandbox_psp_secret else ()),
         ],
         lifespan=[_lifespan(settings)],
         exception_handlers={
@@ -106,15 +109,18 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
             stack.push_async_callback(warehouse.close)
             catalog = await stack.enter_async_context(Catalog(database, settings.secret_key))
             cache = await stack.enter_async_context(BalanceCache(redis))
+            recorder = await stack.enter_async_context(Recorder(database, catalog))
             batcher = await stack.enter_async_context(Batcher(write_path, on_change=cache.changed))
+            policy = HousePolicy(settings.launch_identity, settings.second_session)
             app.state.update(
                 settings=settings,
+                house_policy=policy,
                 database=database,
                 redis=redis,
                 balances=cache,
                 warehouse=warehouse,
                 catalog=catalog,
-                callbacks=Callbacks(catalog, Wallet(database, batcher)),
+                callbacks=Callbacks(catalog, Wallet(database, batcher, policy, recorder), recorder),
             )
             yield
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from countroom.games.catalog import Provider
-from countroom.games.dialects.port import Callback, Policies, Reply, WalletPort
+from countroom.games.dialects.port import Callback, Policies, Reply, Seat, WalletPort
 from countroom.games.dialects.wire import Id, player, scaled_amount, scaled_balance
 from countroom.games.sessions import PlayedSession
 from countroom.money import EXPONENTS
@@ -133,6 +133,13 @@ _STATUSES: Final = {
     "insufficient_funds": "RS_ERROR_NOT_ENOUGH_MONEY",
     "player_blocked": "RS_ERROR_USER_DISABLED",
     "no_open_session": "RS_ERROR_TOKEN_EXPIRED",
+    # Of a game into which a player goes from another: it is a launch.
+    "game_unavailable": "RS_ERROR_INVALID_GAME",
+    "country_not_allowed": "RS_ERROR_INVALID_GAME",
+    "already_playing": "RS_ERROR_INVALID_GAME",
+    "currency_not_played": "RS_ERROR_WRONG_CURRENCY",
+    "identity_not_verified": "RS_ERROR_USER_DISABLED",
+    "identity_rejected": "RS_ERROR_USER_DISABLED",
     "wrong_currency": "RS_ERROR_WRONG_CURRENCY",
     "unknown_currency": "RS_ERROR_WRONG_CURRENCY",
     "unknown_player": INVALID_TOKEN,
@@ -176,6 +183,16 @@ class Hub88:
         except binascii.Error:
             return False
         return any(_holds(key, signature, callback.body) for key in provider.signing_keys)
+
+    def accepts_key(self, key: str) -> bool:
+        """Whether a text can be one of our keys for it: an RSA public key in PEM."""
+        return _public_key(key.encode()) is not None
+
+    def balance_call(self, key: bytes, seat: Seat) -> Callback:
+        """Make the call that asks for a balance; only the provider can sign it, so that it is refused."""
+        del key
+        asked = {"request_uuid": str(seat.session_id), "token": "no-token", "user": str(seat.user_id)}
+        return Callback("user/balance", {}, _encode(asked))
 
     def unknown_provider(self) -> Reply:
         """Answer in the protocol's form: nobody knows this provider code."""

@@ -138,8 +138,12 @@ class SandboxProvider:
         if not self._secret:
             raise ProviderSecretMissing
 
-    async def create_intent(self, *, payment_id: UUID, money: Money, webhook_url: str, now: datetime) -> Intent:
+    async def create_intent(
+        self, *, payment_id: UUID, money: Money, webhook_url: str, now: datetime, return_url: str | None = None
+    ) -> Intent:
         """Ask the provider to collect money. The payment's id is the idempotency key.
+
+        The payer is sent to ``return_url`` afterwards, if there is one.
 
         Raises:
             ProviderSecretMissing: there is no secret to sign with.
@@ -155,6 +159,8 @@ class SandboxProvider:
             "currency": money.currency,
             "webhook_url": webhook_url,
         }
+        if return_url is not None:
+            wish["return_url"] = return_url
         body = msgspec.json.encode(wish)
         headers = {
             "Content-Type": "application/json",
