@@ -26,7 +26,7 @@ from countroom.events import catalog, pulse, slot, wal
 from countroom.events.stream import Stream, keep_trying
 from countroom.refusal import Refusal
 from countroom.settings import LostSlot, Settings
-from countroom.warehouse import positions, schema
+from countroom.warehouse import backwards, positions, schema
 from countroom.warehouse.dead_letters import DeadLetters
 from countroom.warehouse.load import Loader, WarehouseAwayError
 
@@ -38,6 +38,7 @@ PASSING: Final = (
     ClickHouseError,
     HTTPError,
     WarehouseAwayError,
+    schema.SchemaDiffersError,
     wal.SlotInUseError,
     catalog.ContractMismatchError,
 )
@@ -60,6 +61,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         OtherSource: the settings name a warehouse that belongs to another database.
         ContractBrokenError: messages are refused wholesale.
         SlotLost: log was removed unread, and the settings say to stop then.
+        PositionsBackwards: the log ends before what the warehouse holds of it.
     """
     assert settings.database_url is not None
     assert settings.clickhouse_url is not None
@@ -72,11 +74,13 @@ def _session(database_url: str, clickhouse_url: str, stop: threading.Event, lost
     """Connect to both stores, copy the tables if need be, and follow the log."""
     schema.migrate(clickhouse_url)
     with clickhouse.connect(clickhouse_url) as client:
+        schema.verify(client)
         loader = Loader(client, DeadLetters(database_url).keep)
         with closing(psycopg2.connect(database_url, connect_timeout=wal.CONNECT_SECONDS)) as connection:
             connection.autocommit = True
             origin = slot.identify(connection)
             slot.claim(connection, origin.slot)
+            backwards.refuse(connection, client, origin.slot)
             _copy_if_new(connection, database_url, client, loader, origin, lost_slot=lost_slot)
             with wal.Reader(database_url, origin.slot) as reader:
                 _log.info("following the log", slot=origin.slot)
