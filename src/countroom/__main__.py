@@ -36,6 +36,7 @@ for _name in (
     "work",
     "migrate",
     "refresh",
+    "rebuild",
     "check",
     "simulate",
 ):
