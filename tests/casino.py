@@ -11,6 +11,7 @@ from uuid import UUID
 
 from countroom import clock
 from countroom.games import service as games
+from countroom.games.rules import USUAL_POLICY
 from countroom.money import Money
 from countroom.postgres import Database
 from countroom.wallet import books, service
@@ -51,6 +52,13 @@ class Player:
 
     async def apply(self, *operations: Operation, round_key: str = "r1", close: bool = False) -> Answer:
         return await self.casino.batcher.submit(self.command(*operations, round_key=round_key, close=close))
+
+    async def launch(self, policy: games.HousePolicy = USUAL_POLICY) -> None:
+        """Launch the game (again), and play on in that session."""
+        launched = await games.launch(
+            self.casino.database, user_id=self.id, slug="lucky-sevens", currency=self.currency, policy=policy
+        )
+        self.session_id = launched.session_id
 
     async def bet(self, amount: str, key: str, round_key: str = "r1") -> Answer:
         return await self.apply(Bet(key, Decimal(amount)), round_key=round_key)

@@ -20,15 +20,17 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.models import Schedule
 
-from countroom import checks
+from countroom import checks, clock
 from countroom.events import pulse
 from countroom.games import rounds
+from countroom.games import service as games
 from countroom.marts.refresh import Watch, refresh
 from countroom.postgres import Database
 from countroom.proof import Proof
 from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.wallet import seals
+from countroom.warehouse import alarms
 
 REFRESH: Final = "* * * * * */5"
 """KPI marts: every five seconds, if something has arrived. The seconds are the last of six fields."""
@@ -36,6 +38,8 @@ SEAL: Final = "* * * * * 45"
 """The journal's seals: every minute, away from the proofs."""
 SEAL_SECONDS: Final = 40.0
 """How long one tick may seal: a journal of years is sealed over many, and stopping never waits long."""
+WATCH_PIPELINE: Final = "* * * * * */10"
+"""How far the warehouse is behind, and what the slot holds: what the log says of it when that changes."""
 PROVE_WAREHOUSE: Final = "* * * * * 0"
 """P6: every minute."""
 PROVE_BOOKS: Final = "* * * * * 0"
@@ -43,6 +47,8 @@ PROVE_BOOKS: Final = "* * * * * 0"
 the pipeline and the books wait for nobody."""
 PROVE_BOOKS_FULLY: Final = "* * * * * 30"
 """Everything in the books: every minute it is asked whether that is due."""
+END_SESSIONS: Final = "* * * * * 20"
+"""Game sessions that were idle, or open, for too long: every minute, away from the proofs."""
 UNFINISHED: Final = "* * * * * 15"
 """Rounds that have not ended: every minute those that have become old enough."""
 RETRY_SECONDS: Final = 2.0
@@ -113,9 +119,17 @@ async def _session(database_url: str, work: "_Work", stop: asyncio.Event) -> Non
         async def _prove_books_fully(_: Schedule) -> None:
             await work.prove_books_fully()
 
+        @queue.schedule("watch-pipeline", WATCH_PIPELINE, clean_old=True)
+        async def _watch_pipeline(_: Schedule) -> None:
+            await work.watch_pipeline()
+
         @queue.schedule("seal", SEAL, clean_old=True)
         async def _seal(_: Schedule) -> None:
             await work.seal()
+
+        @queue.schedule("end-sessions", END_SESSIONS, clean_old=True)
+        async def _end_sessions(_: Schedule) -> None:
+            await work.end_sessions()
 
         @queue.schedule("note-unfinished-rounds", UNFINISHED, clean_old=True)
         async def _note_unfinished_rounds(_: Schedule) -> None:
@@ -143,6 +157,7 @@ class _Work:
         self._watch = Watch(settings)
         self._refused: str | None = None
         self._unsealed: str | None = None
+        self._pipeline: str = "good"
         self._broken: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def close(self) -> None:
@@ -182,6 +197,26 @@ class _Work:
             _log.error("the journal was not sealed; the next tick tries again", reason=reason)
         self._unsealed = reason
 
+    async def end_sessions(self) -> None:
+        """End the game sessions that were idle, or open, for too long."""
+        assert self._settings.database_url
+        try:
+            database = await Database.connect(self._settings.database_url, size_max=1)
+            try:
+                ended = await games.end_overdue_sessions(
+                    database,
+                    idle=timedelta(minutes=self._settings.session_idle_minutes),
+                    lifetime=timedelta(hours=self._settings.session_hours),
+                    now=clock.now(),
+                )
+            finally:
+                await database.close()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _log.warning("game sessions were not ended; the next tick tries again", reason=repr(error))
+        else:
+            if ended:
+                _log.info("game sessions ended", reasons=dict(ended))
+
     async def note_unfinished_rounds(self) -> None:
         """Mark and list rounds that are open and old."""
         assert self._settings.database_url
@@ -196,6 +231,17 @@ class _Work:
         else:
             if noted:
                 _log.info("rounds are unfinished", rounds=noted)
+
+    async def watch_pipeline(self) -> None:
+        """Raise the alarm when facts are late or log piles up, and say so when that is over."""
+        try:
+            level, sentences = await alarms.look(self._settings)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return  # said by the session, which loses it as well
+        if level != self._pipeline:
+            tell = {"bad": _log.error, "warning": _log.warning}.get(level, _log.info)
+            tell("the pipeline", level=level, sentences=sentences)
+        self._pipeline = level
 
     async def prove_warehouse(self) -> None:
         """Prove P6; the proofs are rows that the back office shows."""

@@ -76,6 +76,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """COUNTROOM_LOST_SLOT: copy the tables again when log was removed unread, or stop and say so."""
     launch_identity: Literal["not_rejected", "verified"]
     """COUNTROOM_LAUNCH_IDENTITY: what a player's identity must be before a game is launched for money."""
+    second_session: Literal["replaces", "refused"]
+    """COUNTROOM_SECOND_SESSION: what becomes of a launch while the same game is being played."""
+    session_idle_minutes: int
+    """COUNTROOM_SESSION_IDLE_MINUTES: without a bet or a win for so long, a game session ends."""
+    session_hours: int
+    """COUNTROOM_SESSION_HOURS: how long a game session may last altogether."""
     log_level: str
     """COUNTROOM_LOG_LEVEL: debug, info, warning or error."""
 
@@ -120,12 +126,15 @@ class _Reader:
             sandbox_psp_url=self._url("COUNTROOM_SANDBOX_PSP_URL", {"http", "https"}) or f"http://127.0.0.1:{psp_port}",
             sandbox_psp_secret=self._secret("COUNTROOM_SANDBOX_PSP_SECRET"),
             metrics_port=self._port("COUNTROOM_METRICS_PORT", 0) or None,
-            lag_warn_mb=self._integer("COUNTROOM_LAG_WARN_MB", 256, 1, 1_000_000),
-            lag_alarm_mb=self._integer("COUNTROOM_LAG_ALARM_MB", 4_096, 1, 1_000_000),
+            lag_warn_mb=self._integer("COUNTROOM_LAG_WARN_MB", 250, 1, 1_000_000),
+            lag_alarm_mb=self._integer("COUNTROOM_LAG_ALARM_MB", 4_000, 1, 1_000_000),
             lag_warn_seconds=self._integer("COUNTROOM_LAG_WARN_SECONDS", 15, 1, 86_400),
             lag_alarm_seconds=self._integer("COUNTROOM_LAG_ALARM_SECONDS", 300, 1, 86_400),
             lost_slot=self._one_of("COUNTROOM_LOST_SLOT", "copy", "stop"),
             launch_identity=self._one_of("COUNTROOM_LAUNCH_IDENTITY", "not_rejected", "verified"),
+            second_session=self._one_of("COUNTROOM_SECOND_SESSION", "replaces", "refused"),
+            session_idle_minutes=self._integer("COUNTROOM_SESSION_IDLE_MINUTES", 30, 1, 1_440),
+            session_hours=self._integer("COUNTROOM_SESSION_HOURS", 24, 1, 720),
             log_level=self._one_of("COUNTROOM_LOG_LEVEL", "info", "debug", "warning", "error"),
         )
         if settings.lag_warn_mb > settings.lag_alarm_mb:

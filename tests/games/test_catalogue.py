@@ -107,7 +107,9 @@ async def test_what_may_not_be_played_somewhere_is_not_found_for_it_and_not_laun
     with pytest.raises(IdentityNotVerified):
         await games.launch(casino.database, user_id=player.id, slug="fjord", currency="EUR")
     await write("UPDATE users SET kyc_status = 'verified' WHERE id = $1", player.id)
-    await games.launch(casino.database, user_id=player.id, slug="fjord", currency="EUR", identity="verified")
+    await games.launch(
+        casino.database, user_id=player.id, slug="fjord", currency="EUR", policy=games.HousePolicy(identity="verified")
+    )
 
 
 @pytest.mark.parametrize("table", ["games", "game_providers"])

@@ -7,6 +7,7 @@ import signal
 import pytest
 from pipeline_rows import books, running_pipeline, warehouse
 
+from casino import open_casino
 from countroom import jobs
 from countroom.postgres import Database
 from countroom.settings import Settings
@@ -34,12 +35,21 @@ async def test_a_worker_refreshes_what_changed_and_stops_at_once(settings: Setti
 async def test_the_books_are_proved_on_their_timer_first_in_full_and_wait_for_no_warehouse(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And a game session that nobody plays is ended on another."""
     assert settings.database_url
     monkeypatch.setattr(jobs, "PROVE_BOOKS", "* * * * * */1")
+    monkeypatch.setattr(jobs, "END_SESSIONS", "* * * * * */1")
+    async with open_casino(settings.database_url) as casino:
+        await casino.player()
+        await casino.database.pool.execute("UPDATE game_sessions SET opened_at = now() - interval '31 minutes'")
     database = await Database.connect(settings.database_url, size_max=1)
     worker = asyncio.create_task(jobs.run(settings))
     async with asyncio.timeout(40):
-        while len(proved := await database.fetch("SELECT promise, scope FROM proofs ORDER BY checked_at")) < 15:
+        while True:
+            proved = await database.fetch("SELECT promise, scope FROM proofs ORDER BY checked_at")
+            playing = await database.fetchrow("SELECT FROM game_sessions WHERE status = 'open'")
+            if len(proved) >= 15 and playing is None:
+                break
             assert not worker.done()
             await asyncio.sleep(0.1)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -146,6 +146,7 @@ async def test_what_was_reversed_before_it_came_is_accepted_where_its_protocol_w
     await casino.database.pool.execute("UPDATE users SET status = 'blocked'")
     assert (await casino.batcher.submit(tolerant(Bet("b1", Decimal(3))))).balance == Decimal("7.00")
     await casino.database.pool.execute("UPDATE users SET status = 'active'")
+    await player.launch()  # the block has ended the session
     with pytest.raises(RolledBack):
         await player.bet("3.00", key="b1", round_key="r2")
 

@@ -51,6 +51,7 @@ async def test_nobody_is_refused_for_what_is_no_longer_true(casino: Casino) -> N
         await player.bet("1.00", key="b3", round_key="r3")
     async with casino.database.connection() as connection:
         await connection.execute("UPDATE users SET status = 'active' WHERE id = $1", player.id)
+    await player.launch()  # the block has ended the session
     assert (await player.bet("1.00", key="b3", round_key="r3")).balance == Decimal("0.00")
 
 

@@ -442,6 +442,8 @@ async def test_the_metrics_say_which_promises_hold_whichever_process_is_asked(ap
     ]
     assert abs(float(checked.split()[-1]) - time.time()) < 60
     assert any(line.startswith("python_info") for line in lines)
+    assert 'countroom_pipeline_up{role="load"} 0.0' in lines
+    assert 'countroom_dead_letters_open{topic="transactions"} 0.0' in lines
 
 
 async def test_a_violation_turns_its_metric_to_zero(api: Api) -> None:

@@ -190,8 +190,8 @@ async def _open(settings: Settings, callers: Sequence[Caller]) -> None:
         async with database.connection() as connection:
             await connection.execute(
                 """
-                INSERT INTO game_sessions (id, user_id, game_id, currency, token_hash)
-                SELECT id, user_id, $1, 'EUR', sha256(convert_to('token-' || id, 'UTF8'))
+                INSERT INTO game_sessions (id, user_id, game_id, currency, token_hash, token_used_at)
+                SELECT id, user_id, $1, 'EUR', sha256(convert_to('token-' || id, 'UTF8')), now()
                   FROM (SELECT gen_random_uuid() AS id, user_id FROM bench_players) made
                 """,
                 game_id,

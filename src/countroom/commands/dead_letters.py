@@ -1,6 +1,5 @@
 """`countroom dead-letters`."""
 
-from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
@@ -8,11 +7,9 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.table import Table
 
-from countroom import clickhouse
 from countroom.commands import console, running
-from countroom.events.wal import Message
 from countroom.warehouse import dead_letters
-from countroom.warehouse.load import Loader
+from countroom.warehouse.retry import store_again
 
 Settled = Annotated[bool, Parameter(negative="")]
 Count = Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))]
@@ -69,18 +66,13 @@ def retry_(*identities: UUID) -> int:
             url, settled=False, limit=dead_letters.OPEN_MAX
         )
         refused = 0
-        with clickhouse.connect(settings.clickhouse_url) as client:
-            for letter in letters:
-                reasons: list[str] = []
-                loader = Loader(client, _noted(reasons))
-                loader.add(Message(letter.topic, letter.position, letter.body, "", letter.partition))
-                loader.flush()
-                if reasons:
-                    refused += 1
-                    console.print(f"{letter.id} {reasons[0]}", style="red", markup=False, soft_wrap=True)
-                else:
-                    dead_letters.settle(url, letter.id, "stored")
-                    console.print(f"{letter.id} stored")
+        for letter, reason in store_again(settings.clickhouse_url, letters):
+            if reason is not None:
+                refused += 1
+                console.print(f"{letter.id} {reason}", style="red", markup=False, soft_wrap=True)
+            else:
+                dead_letters.settle(url, letter.id, "stored")
+                console.print(f"{letter.id} stored")
     return 1 if refused else 0
 
 
@@ -90,10 +82,6 @@ def discard_(identity: UUID, *, reason: str) -> int:
         assert settings.database_url
         dead_letters.settle(settings.database_url, identity, "discarded", reason.strip())
     return 0
-
-
-def _noted(reasons: list[str]) -> Callable[[Message, str], None]:
-    return lambda _message, reason: reasons.append(reason)
 
 
 def _place(letter: dead_letters.Letter) -> str:

@@ -39,6 +39,8 @@ STAKES: Final = (Decimal("0.20"), Decimal("0.50"), Decimal(1), Decimal(2), Decim
 DEPOSITS: Final = (20, 50, 100, 200)
 DEPOSIT_SECONDS: Final = 60.0
 """A settled payment must be in the wallet by then."""
+SESSION_ENDED: Final = "101"
+"""What the wallet says to a bet of a session that is over."""
 DOUBT_SECONDS: Final = 120.0
 """After trouble, rounds may still be settled or undone behind the bot's back; it compares nothing so long."""
 BACKOFF_MAX_SECONDS: Final = 10.0
@@ -211,6 +213,11 @@ class Bot:
         self._heard(played, new=0)
         self._tally.count("rounds")
         self._tally.count("retries", sum(1 for _ in played.calls) // 2 if repeat else 0)
+        if played.refused and played.refused.api_code == SESSION_ENDED:
+            # Ordinary: by time, or because somebody with this account launched the game again. So do we.
+            self._launch = None
+            self._tally.count("refusals")
+            return played
         if played.refused:
             if played.refused.api_code != INSUFFICIENT_FUNDS or not self._in_doubt():
                 self._tally.error(f"{self._account.email}: a bet of {stake} with {before} in the wallet was refused: "

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from countroom.postgres import Connection, Transaction
+from countroom.postgres import Connection
 
 
 async def all_providers(connection: Connection) -> Sequence[Record]:
@@ -97,17 +97,10 @@ async def launchable(connection: Connection, slug: str, user_id: UUID, currency:
     )
 
 
-async def insert_session(
-    tx: Transaction, session_id: UUID, *, user_id: UUID, game_id: UUID, currency: str, token_hash: bytes
-) -> None:
-    """Open a game session."""
-    await tx.execute(
-        """
-        INSERT INTO game_sessions (id, user_id, game_id, provider_session_id, currency, token_hash)
-        VALUES ($1, $2, $3, $1::uuid::text, $4, $5)
-        """,
-        session_id, user_id, game_id, currency, token_hash,
-    )  # fmt: skip
+async def slug_of(connection: Connection, game_id: UUID) -> str:
+    """Read a game's slug."""
+    slug: str = await connection.fetchval("SELECT slug FROM games WHERE id = $1", game_id)
+    return slug
 
 
 async def game_of_round(connection: Connection, game_ids: Sequence[UUID], user_id: UUID, round_key: str) -> UUID | None:
@@ -131,7 +124,8 @@ async def session(connection: Connection, session_id: UUID | None, token_hash: b
     """Read what a session stands for, by its id or by its token's hash."""
     return await connection.fetchrow(
         """
-        SELECT s.id, s.user_id, s.game_id, s.currency::text, p.code AS provider_code
+        SELECT s.id, s.user_id, s.game_id, s.currency::text, p.code AS provider_code,
+               s.token_used_at IS NOT NULL AS is_begun
           FROM game_sessions s
           JOIN games g ON g.id = s.game_id
           JOIN game_providers p ON p.id = g.provider_id
@@ -140,41 +134,6 @@ async def session(connection: Connection, session_id: UUID | None, token_hash: b
         session_id,
         token_hash,
     )
-
-
-async def enter_game(tx: Transaction, new_id: UUID, session_id: UUID, game_id: UUID) -> UUID | None:
-    """Open a session of another game for whoever plays an open one, or find it; None when that one has ended."""
-    await tx.execute(
-        """
-        WITH played AS (
-            SELECT id, user_id, currency FROM game_sessions WHERE id = $2 AND status = 'open' FOR UPDATE
-        )
-        INSERT INTO game_sessions (id, user_id, game_id, provider_session_id, currency)
-        SELECT $1, user_id, $3, id::text, currency
-          FROM played
-         WHERE NOT EXISTS (SELECT FROM game_sessions entered
-                            WHERE entered.user_id = played.user_id AND entered.game_id = $3
-                              AND entered.provider_session_id = played.id::text AND entered.status = 'open')
-        """,
-        new_id,
-        session_id,
-        game_id,
-    )
-    found: UUID | None = await tx.fetchval(
-        """
-        SELECT entered.id
-          FROM game_sessions played
-          JOIN game_sessions entered
-            ON entered.user_id = played.user_id AND entered.game_id = $2
-           AND entered.provider_session_id = $1::uuid::text
-         WHERE played.id = $1 AND entered.status = 'open'
-         ORDER BY entered.opened_at DESC
-         LIMIT 1
-        """,
-        session_id,
-        game_id,
-    )
-    return found
 
 
 async def latest_game(connection: Connection, game_ids: Sequence[UUID], user_id: UUID) -> UUID | None:

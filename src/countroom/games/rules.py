@@ -9,6 +9,20 @@ from countroom.schema.enumerations import KycStatus, UserStatus
 
 IdentityPolicy = Literal["not_rejected", "verified"]
 """What the house asks of a player's identity before a game is launched for money."""
+SecondSession = Literal["replaces", "refused"]
+"""What becomes of a launch while the player has an open session of the same game."""
+
+
+@dataclass(frozen=True, slots=True)
+class HousePolicy:
+    """What the house has decided about launches."""
+
+    identity: IdentityPolicy = "not_rejected"
+    second_session: SecondSession = "replaces"
+
+
+USUAL_POLICY: Final = HousePolicy()
+"""As the settings are when nobody has set them."""
 
 
 class UnknownGame(Refusal):
@@ -23,6 +37,13 @@ class GameUnavailable(Refusal):
 
     kind = "conflict"
     code = "game_unavailable"
+
+
+class AlreadyPlaying(Refusal):
+    """This game is being played already; end that first, or wait until it has ended."""
+
+    kind = "conflict"
+    code = "already_playing"
 
 
 class NoDemo(Refusal):
@@ -146,6 +167,3 @@ def _allowed(code: str, codes: Sequence[str] | None) -> bool:
 def _lives_in(country: str | None, countries: Sequence[str] | None) -> bool:
     """Whether a player may play from where they live; of whom it is not known, only where everybody may."""
     return countries is None or (country is not None and country in countries)
-
-
-IDENTITY_POLICIES: Final[tuple[IdentityPolicy, ...]] = ("not_rejected", "verified")

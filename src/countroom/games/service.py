@@ -10,7 +10,8 @@ import msgspec
 from countroom import clock
 from countroom.games import keys, queries
 from countroom.games.catalog import Catalog, Provider
-from countroom.games.launching import Demo, Launch, launch, launch_demo
+from countroom.games.ending import end_overdue_sessions, end_sessions_of
+from countroom.games.launching import Begun, Demo, Launch, exchange, launch, launch_demo
 from countroom.games.listing import (
     Filters,
     Game,
@@ -21,22 +22,27 @@ from countroom.games.listing import (
     game_of,
     providers_of,
 )
-from countroom.games.rules import UnknownGame
+from countroom.games.rules import HousePolicy, UnknownGame
 from countroom.postgres import Database
 
 __all__ = [
+    "Begun",
     "Catalog",
     "Demo",
     "Filters",
     "Game",
     "GamesPage",
+    "HousePolicy",
     "Launch",
     "Provider",
     "ProviderSummary",
     "UnknownGame",
     "count_games",
+    "end_overdue_sessions",
+    "end_sessions_of",
     "ensure_game",
     "ensure_provider",
+    "exchange",
     "find_games",
     "game_of",
     "game_of_round",

@@ -14,8 +14,9 @@ from uuid import UUID
 import msgspec
 
 from countroom import clock
-from countroom.games import queries
+from countroom.games import launching, queries, session_queries
 from countroom.games.catalog import Provider
+from countroom.games.rules import HousePolicy
 from countroom.postgres import Database
 from countroom.wallet.refusals import UnknownPlayer
 
@@ -50,8 +51,9 @@ class Told(msgspec.Struct, gc=False):
 class Sessions:
     """The sessions that are played, held in memory by each process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, policy: HousePolicy) -> None:
         self.database = database
+        self.policy = policy
         self._by_name: OrderedDict[UUID | bytes | tuple[UUID, UUID], PlayedSession] = OrderedDict()
 
     async def by_id(self, provider: Provider, name: str) -> PlayedSession | None:
@@ -70,16 +72,21 @@ class Sessions:
     async def in_game(self, session: PlayedSession, game_id: UUID) -> PlayedSession:
         """Return the session for another game, into which the player went from the provider's own lobby.
 
-        It is opened with the first bet there, as long as the session itself is open, and carries its id as the
-        provider's, so that both can be ended together.
+        It is opened with the first bet there, as long as the session itself is open and the player passes the gates
+        of a launch. It carries its id as the provider's: both end together.
+
+        Raises:
+            AlreadyPlaying, and each of those of `rules.check_launch`: nothing was opened.
         """
         if session.game_id == game_id:
             return session
         name = (session.id, game_id)
         found = self._recall(name)
         if found is None:
-            async with self.database.transaction() as tx:
-                entered = await queries.enter_game(tx, clock.new_id(), session.id, game_id)
+            entered = await launching.enter(
+                self.database, session_id=session.id, user_id=session.user_id, currency=session.currency,
+                game_id=game_id, policy=self.policy,
+            )  # fmt: skip
             if entered is None:
                 return session  # it has ended: no bet is taken on it
             found = PlayedSession(entered, session.user_id, game_id, session.currency, session.provider_code)
@@ -103,9 +110,13 @@ class Sessions:
     async def _read(self, session_id: UUID | None, token_hash: bytes | None) -> PlayedSession | None:
         async with self.database.connection() as connection:
             row = await queries.session(connection, session_id, token_hash)
-        if row is None:
-            return None
-        session = PlayedSession(*row.values())
+            if row is None:
+                return None
+            *values, is_begun = row.values()
+            session = PlayedSession(*values)
+            if token_hash is not None and not is_begun:
+                # This protocol carries the token in each call; the first one has used it up for everybody else.
+                await session_queries.note_first_use(connection, session.id)
         name = session_id or token_hash
         assert name is not None
         self._remember(name, session)

@@ -6,7 +6,9 @@ from countroom.players.staff import StaffSession
 from countroom.refusal import Refusal
 from countroom.schema.enumerations import StaffRole
 
-Right = Literal["propose_round_closings", "decide_round_closings", "rotate_provider_keys", "send_test_calls"]
+Right = Literal[
+    "propose_round_closings", "decide_round_closings", "rotate_provider_keys", "send_test_calls", "settle_dead_letters"
+]
 
 RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
     # Support sees the player's trouble first; who moves money decides, and never alone.
@@ -14,6 +16,7 @@ RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
     "decide_round_closings": frozenset({"admin", "compliance", "cashier"}),
     "rotate_provider_keys": frozenset({"admin"}),
     "send_test_calls": frozenset({"admin", "support"}),
+    "settle_dead_letters": frozenset({"admin"}),
 }
 
 

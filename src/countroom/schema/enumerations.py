@@ -4,6 +4,7 @@ from typing import Literal
 
 GameGenre = Literal["slots", "table", "live", "crash", "instant"]
 GameRoundStatus = Literal["open", "settled", "cancelled", "unfinished"]
+GameSessionEnd = Literal["idle", "lifetime", "unused", "replaced", "account", "exclusion", "player", "staff"]
 GameSessionStatus = Literal["open", "closed", "failed"]
 GameVolatility = Literal["low", "medium", "high"]
 KycStatus = Literal["pending", "verified", "rejected"]

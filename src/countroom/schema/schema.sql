@@ -22,6 +22,17 @@ CREATE TYPE public.game_round_status AS ENUM (
     'unfinished'
 );
 
+CREATE TYPE public.game_session_end AS ENUM (
+    'idle',
+    'lifetime',
+    'unused',
+    'replaced',
+    'account',
+    'exclusion',
+    'player',
+    'staff'
+);
+
 CREATE TYPE public.game_session_status AS ENUM (
     'open',
     'closed',
@@ -105,6 +116,17 @@ CREATE TYPE public.wallet_type AS ENUM (
     'bonus',
     'locked'
 );
+
+CREATE FUNCTION public.end_sessions_of_gone_players() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM FROM wallet_accounts WHERE user_id = NEW.id AND type = 'main' ORDER BY id FOR UPDATE;
+    UPDATE game_sessions
+       SET status = 'closed', closed_at = now(), ended_because = 'account'
+     WHERE user_id = NEW.id AND status = 'open';
+    RETURN NULL;
+END $$;
 
 CREATE FUNCTION public.raise_catalogue_version() RETURNS trigger
     LANGUAGE plpgsql
@@ -286,7 +308,10 @@ CREATE TABLE public.game_sessions (
     status public.game_session_status DEFAULT 'open'::public.game_session_status NOT NULL,
     token_hash bytea,
     opened_at timestamp with time zone DEFAULT now() NOT NULL,
-    closed_at timestamp with time zone
+    closed_at timestamp with time zone,
+    last_played_at timestamp with time zone,
+    token_used_at timestamp with time zone,
+    ended_because public.game_session_end
 )
 WITH (fillfactor='70');
 
@@ -742,6 +767,8 @@ CREATE INDEX dead_letters_open ON public.dead_letters USING btree (topic) WHERE 
 
 CREATE INDEX game_sessions_by_player ON public.game_sessions USING btree (user_id, game_id, opened_at DESC);
 
+CREATE UNIQUE INDEX game_sessions_one_open_at_a_time ON public.game_sessions USING btree (user_id, game_id, currency) WHERE (status = 'open'::public.game_session_status);
+
 CREATE INDEX games_by_provider ON public.games USING btree (provider_id);
 
 CREATE INDEX games_by_tag ON public.games USING gin (tags);
@@ -797,6 +824,8 @@ CREATE TRIGGER tombstones_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON pub
 CREATE TRIGGER transactions_never_deleted BEFORE DELETE OR TRUNCATE ON public.transactions FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER users_never_deleted BEFORE DELETE OR TRUNCATE ON public.users FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER users_status_ends_sessions AFTER UPDATE OF status ON public.users FOR EACH ROW WHEN (((old.status = 'active'::public.user_status) AND (new.status <> 'active'::public.user_status))) EXECUTE FUNCTION public.end_sessions_of_gone_players();
 
 CREATE TRIGGER users_status_raises_versions AFTER UPDATE OF status ON public.users FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION public.raise_purse_versions();
 

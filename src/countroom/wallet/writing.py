@@ -192,7 +192,7 @@ WITH purses AS (
      WHERE r.id = new.id
 ), sums AS (
     UPDATE game_sessions s
-       SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win
+       SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win, last_played_at = $1
       FROM (SELECT unnest($39::text::uuid[]) AS id, unnest($40::text::numeric[]) AS bet,
                    unnest($41::text::numeric[]) AS win) new
      WHERE s.id = new.id

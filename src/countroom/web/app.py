@@ -12,7 +12,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from countroom import __version__
 from countroom import redis as redis_tap
-from countroom.games.service import Catalog
+from countroom.games.service import Catalog, HousePolicy
 from countroom.postgres import Database
 from countroom.refusal import Refusal
 from countroom.settings import Settings
@@ -109,14 +109,16 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
             catalog = await stack.enter_async_context(Catalog(database, settings.secret_key))
             cache = await stack.enter_async_context(BalanceCache(redis))
             batcher = await stack.enter_async_context(Batcher(write_path, on_change=cache.changed))
+            policy = HousePolicy(settings.launch_identity, settings.second_session)
             app.state.update(
                 settings=settings,
+                house_policy=policy,
                 database=database,
                 redis=redis,
                 balances=cache,
                 warehouse=warehouse,
                 catalog=catalog,
-                callbacks=Callbacks(catalog, Wallet(database, batcher)),
+                callbacks=Callbacks(catalog, Wallet(database, batcher, policy)),
             )
             yield
 

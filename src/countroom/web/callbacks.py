@@ -15,8 +15,8 @@ from uuid import UUID
 from prometheus_client import Counter, Histogram
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from countroom.games import exchange, sessions
 from countroom.games import service as games
-from countroom.games import sessions
 from countroom.games.catalog import Catalog, Provider
 from countroom.games.dialects import ANSWER_SECONDS, DIALECTS, Callback, Dialect, Reply
 from countroom.games.dialects.softswiss_v2 import SoftswissV2
@@ -42,10 +42,10 @@ SECONDS: Final = Histogram(
 class Wallet:
     """The wallet as dialects see it."""
 
-    def __init__(self, database: Database, batcher: wallet.Batcher) -> None:
+    def __init__(self, database: Database, batcher: wallet.Batcher, policy: games.HousePolicy) -> None:
         self.database = database
         self.batcher = batcher
-        self.sessions = sessions.Sessions(database)
+        self.sessions = sessions.Sessions(database, policy)
 
     async def apply(self, command: Command) -> Answer:
         """Apply a command; raises its refusal, or Overloaded when the database takes too long."""
@@ -74,6 +74,10 @@ class Wallet:
     async def latest_game(self, provider: Provider, user_id: UUID) -> UUID | None:
         """Return which of the provider's games a player has launched last."""
         return await sessions.latest_game(self.database, provider, user_id)
+
+    async def exchange(self, provider: Provider, token: str) -> games.Begun:
+        """Take a launch token of one of the provider's games; raises the refusals of `games.exchange`."""
+        return await games.exchange(self.database, provider_code=provider.code, token=token)
 
     async def country(self, user_id: UUID) -> str | None:
         """Return where a player lives; raises UnknownPlayer."""
@@ -104,13 +108,17 @@ class Callbacks:
             callback = Callback(action, dict(scope["headers"]), body, scope["method"], scope["query_string"])
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    reply = await dialect.answer(provider, callback, self.port)
+                    if action == exchange.ACTION:
+                        reply = await exchange.answer(provider, dialect, callback, self.port)
+                    else:
+                        reply = await dialect.answer(provider, callback, self.port)
             except TimeoutError:
                 # What was asked may still be done: the provider asks again, or takes it back, with the same ids.
-                reply = dialect.out_of_time(callback)
+                reply = exchange.OUT_OF_TIME if action == exchange.ACTION else dialect.out_of_time(callback)
         await _answer(send, reply)
         name = provider.code if provider is not None else "unknown"
-        count, seconds = _metrics(name, action if action in (dialect or _FALLBACK).actions else "other", reply.code)
+        is_known = action == exchange.ACTION or action in (dialect or _FALLBACK).actions
+        count, seconds = _metrics(name, action if is_known else "other", reply.code)
         count.inc()
         seconds.observe(time.perf_counter() - began)
 

@@ -13,8 +13,10 @@ from litestar.handlers import HTTPRouteHandler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from redis.exceptions import RedisError
 
+from countroom.events import catalog
 from countroom.proof import KeptProof, latest, newest_of_each
 from countroom.refusal import Refusal
+from countroom.warehouse import rules, watch
 
 PROOFS_SECONDS: Final = 3.0
 """A scrape waits no longer for PostgreSQL."""
@@ -59,16 +61,17 @@ async def ready(state: State) -> Response[dict[str, Any]]:
 
 @get("/metrics", media_type=MediaType.TEXT, include_in_schema=False)
 async def metrics(state: State) -> Response[bytes]:
-    """Give Prometheus metrics: this process's own, and the promises', which every process answers alike.
+    """Give Prometheus metrics: this process's own, and the promises' and the pipeline's, which all answer alike.
 
-    The promises are read from PostgreSQL. When that is away, theirs are missing, and the rest goes on.
+    Those are read from PostgreSQL. When that is away, they are missing, and the rest goes on.
     """
     text = generate_latest()
     try:
         async with asyncio.timeout(PROOFS_SECONDS):
             text += generate_latest(_promises(await latest(state.database)))
+            text += generate_latest(await _pipeline(state))
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError
-        _log.warning("the proofs cannot be read for the metrics", error=type(error).__name__)
+        _log.warning("PostgreSQL cannot be read for the metrics", error=type(error).__name__)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
@@ -108,6 +111,40 @@ def _promises(proofs: Sequence[KeptProof]) -> CollectorRegistry:
     for proof in newest_of_each(proofs):
         checked.labels(proof.promise).set(proof.checked_at.timestamp())
         violations.labels(proof.promise).set(len(proof.violations))
+    return registry
+
+
+async def _pipeline(state: State) -> CollectorRegistry:
+    """Return what must be known of the pipeline while it is dead; see docs/pipeline.md."""
+    registry = CollectorRegistry()
+
+    def gauge(name: str, what: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(f"countroom_{name}", what, labels, registry=registry)
+
+    up = gauge("pipeline_up", "Processes of this role that have spoken in the last seconds.", ["role"])
+    for role in ("pipeline", "relay", "load", "work"):
+        up.labels(role).set(0)
+    for process in await watch.processes(state.database):
+        if rules.is_alive(process.silent_seconds, has_ended=process.ended_at is not None):
+            up.labels(process.role).inc()
+    slot = await watch.slot_state(state.database)
+    if slot is not None:
+        gauge("slot_active", "Whether somebody reads the slot.").set(slot.is_active)
+        gauge("slot_unconfirmed_bytes", "Log that is not safe elsewhere.").set(slot.unconfirmed_bytes)
+        gauge("slot_retained_bytes", "Log that is kept for the slot.").set(slot.retained_bytes)
+        if slot.safe_bytes is not None:
+            gauge("slot_safe_bytes", "Log that may be written before the slot is in danger.").set(slot.safe_bytes)
+        status = gauge("slot_status", "1 for the slot's wal_status.", ["status"])
+        for name in ("reserved", "extended", "unreserved", "lost"):
+            status.labels(name).set(slot.status == name)
+    async with state.database.connection() as connection:
+        letters = await watch.open_letters_by_topic(connection)
+    waiting = gauge("dead_letters_open", "Dead letters that wait for somebody.", ["topic"])
+    for topic in {*catalog.PUBLISHED, *letters}:
+        waiting.labels(topic).set(letters.get(topic, 0))
+    sent = await watch.silent_canary(state.database)
+    if sent is not None:
+        gauge("canary_sent_timestamp_seconds", "When the last canary was sent.").set(sent[0].timestamp())
     return registry
 
 

@@ -133,6 +133,13 @@ _STATUSES: Final = {
     "insufficient_funds": "RS_ERROR_NOT_ENOUGH_MONEY",
     "player_blocked": "RS_ERROR_USER_DISABLED",
     "no_open_session": "RS_ERROR_TOKEN_EXPIRED",
+    # Of a game into which a player goes from another: it is a launch.
+    "game_unavailable": "RS_ERROR_INVALID_GAME",
+    "country_not_allowed": "RS_ERROR_INVALID_GAME",
+    "already_playing": "RS_ERROR_INVALID_GAME",
+    "currency_not_played": "RS_ERROR_WRONG_CURRENCY",
+    "identity_not_verified": "RS_ERROR_USER_DISABLED",
+    "identity_rejected": "RS_ERROR_USER_DISABLED",
     "wrong_currency": "RS_ERROR_WRONG_CURRENCY",
     "unknown_currency": "RS_ERROR_WRONG_CURRENCY",
     "unknown_player": INVALID_TOKEN,

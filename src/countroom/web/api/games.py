@@ -144,7 +144,7 @@ async def launch_game(
         user_id=player.player_id,
         slug=slug,
         currency=data.currency,
-        identity=state.settings.launch_identity,
+        policy=state.house_policy,
     )
     return Launched(opened.session_id, opened.token, opened.account_id, opened.game_id, opened.launch_url)
 

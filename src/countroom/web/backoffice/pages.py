@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 from countroom.players import sessions, staff
 from countroom.players.staff import StaffSession
 from countroom.refusal import Refusal
-from countroom.web.backoffice import board, player, rounds
+from countroom.web.backoffice import board, pipeline, player, rounds
 from countroom.web.backoffice.render import PAGE_HEADERS, STATIC_DIRECTORY, STATIC_PATH, asset, page
 from countroom.web.problems import STATUS
 from countroom.web.sessions import (
@@ -115,7 +115,7 @@ async def chart(state: State, member: NamedDependency[StaffSession]) -> Response
 def show_refusal(request: AnyRequest, refusal: Refusal) -> Response[Any]:
     """Show the door with the reason; a part that is asked for by itself gets the bare status."""
     status = STATUS[refusal.kind]
-    if request.url.path.startswith(("/backoffice/fragments/", "/backoffice/chart.json")):
+    if "/fragments/" in request.url.path or request.url.path.endswith("/chart.json"):
         return Response(refusal.sentence, status_code=status, media_type="text/plain", headers=PAGE_HEADERS)
     if refusal.kind == "unauthenticated" and request.headers.get("hx-request"):
         return Response(refusal.sentence, status_code=status, media_type="text/plain", headers={"HX-Redirect": DOOR})
@@ -140,6 +140,7 @@ route_handlers: list[ControllerRouterHandler] = [
             ),
             player.router,
             rounds.router,
+            pipeline.router,
         ],
         exception_handlers={Refusal: show_refusal},
         include_in_schema=False,

@@ -175,7 +175,7 @@ async def play(state: State, slug: FromPath[str], data: PayIn, player: NamedDepe
     try:
         opened = await games.launch(
             state.database, user_id=player.player_id, slug=slug, currency=data.currency,
-            identity=state.settings.launch_identity,
+            policy=state.house_policy,
         )  # fmt: skip
         game = await games.game_of(state.database, slug)
     except Refusal as refusal:
