@@ -23,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg2
@@ -172,17 +172,26 @@ class _Rebuild:
                 shadow.take_earlier(self._events_day, from_day)
             progress = progress._replace(state="exchanging")
             shadow.record(progress)
+        moments.ask(self._connection, "SELECT pg_advisory_lock(%s)", (positions.MARTS_LOCK,))
         if shadow.identity(shadow.table) != progress.shadow:
             shadow.exchange()
+        # What is new in it was stamped when it was copied, and the marts have looked since.
+        positions.forget_refreshes(self._client)
+        moments.ask(self._connection, "SELECT pg_advisory_unlock(%s)", (positions.MARTS_LOCK,))
         shadow.remove()
         shadow.record(progress._replace(state="done"))
         return progress.rows
 
     def _copy_all(self, progress: Progress) -> Progress:
         of = self._estimate()
+        # What is made from now on lands after the shadow was there, and need not be copied.
+        newest = self._last_id("ORDER BY id DESC LIMIT 1") or NOTHING
         while True:
             self._heard(self._table.name, progress.rows, of)
-            last = self._end_of_chunk(progress.copied_up_to)
+            last = self._last_id(
+                "WHERE id > %s::uuid AND id <= %s::uuid ORDER BY id LIMIT %s",
+                (str(progress.copied_up_to), str(newest), CHUNK_ROWS),
+            )
             if last is None:
                 return progress
             rows = self._copy(progress, last)
@@ -197,13 +206,12 @@ class _Rebuild:
             found = moments.ask(self._connection, f"SELECT count(*) FROM {self._table.name}")[0][0]
         return int(found)
 
-    def _end_of_chunk(self, after: UUID) -> UUID | None:
-        """Return the last id of the next chunk; None when there are no more rows."""
+    def _last_id(self, which: str, arguments: tuple[Any, ...] = ()) -> UUID | None:
+        """Return the highest of the ids that a clause names; None when there is none."""
         row = moments.ask(
             self._connection,
-            f"SELECT id::text FROM (SELECT id FROM {self._table.name} WHERE id > %s::uuid ORDER BY id LIMIT %s)"
-            " AS chunk ORDER BY id DESC LIMIT 1",
-            (str(after), CHUNK_ROWS),
+            f"SELECT id::text FROM (SELECT id FROM {self._table.name} {which}) AS chunk ORDER BY id DESC LIMIT 1",
+            arguments,
         )
         return UUID(row[0][0]) if row else None
 

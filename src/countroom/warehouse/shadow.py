@@ -94,10 +94,10 @@ class Shadow:
             ).result_rows
         )
         self._client.command(
-            f"INSERT INTO {self.shadow} ({columns}) SELECT {columns} FROM {self.table} "
+            f"INSERT INTO {self.shadow} ({columns}) SELECT {columns} FROM {self.table} FINAL "
             f"WHERE {day_column} < toDateTime64({{day:String}}, 6, 'UTC')",
             parameters={"day": f"{day} 00:00:00"},
-            settings=clickhouse.INSERT_SETTINGS,
+            settings=clickhouse.INSERT_SETTINGS | clickhouse.READ_SETTINGS,
         )
 
     def exchange(self) -> None:
