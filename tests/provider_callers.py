@@ -87,7 +87,7 @@ class Caller:
     @classmethod
     def keys(cls, number: int) -> tuple[str, str]:
         """The key with which the provider signs, and the one that it gives us."""
-        return f"{cls.dialect} key {number}", f"{cls.dialect} key {number}"
+        return f"{cls.dialect} signing key {number}", f"{cls.dialect} signing key {number}"
 
     def signature(self, body: bytes) -> dict[str, str]:
         key, _ = self.keys(self.key_number)

@@ -11,6 +11,7 @@ import uvicorn
 
 from casino import Casino, open_casino
 from countroom.games.catalog import Catalog
+from countroom.games.recording import Recorder
 from countroom.settings import Settings
 from countroom.web.app import Front, create_app
 
@@ -23,6 +24,7 @@ class Served:
     http: httpx.AsyncClient
     server: uvicorn.Server
     catalog: Catalog
+    recorder: Recorder
 
 
 @pytest.fixture
@@ -52,7 +54,8 @@ async def serving(settings: Settings, prepare: Callable[[Casino], Awaitable[None
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", trust_env=False, timeout=20
         ) as http:
-            yield Served(casino, http, server, app.app.state.catalog)
+            state = app.app.state
+            yield Served(casino, http, server, state.catalog, state.callbacks.recorder)
         server.should_exit = True
         await running
         listener.close()

@@ -22,10 +22,12 @@ app: Final = cyclopts.App(
 )
 staff: Final = cyclopts.App(name="staff", help="Accounts of those who work here.")
 dead_letters: Final = cyclopts.App(name="dead-letters", help="Messages that could not be stored in the warehouse.")
+games: Final = cyclopts.App(name="games", help="The catalogue: list games, show one, import a provider's feed.")
 bench: Final = cyclopts.App(name="bench", help="Measure on this machine; the last line is JSON.")
 app.command(staff)
 app.command(bench)
 app.command(dead_letters)
+app.command(games)
 for _name in (
     "up",
     "serve",
@@ -38,6 +40,7 @@ for _name in (
     "refresh",
     "rebuild",
     "check",
+    "reconcile",
     "simulate",
 ):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)
@@ -46,6 +49,8 @@ staff.command("countroom.commands.staff:add", name="add")
 staff.command("countroom.commands.staff:reset_password", name="reset-password")
 for _name in ("list", "show", "retry", "discard"):
     dead_letters.command(f"countroom.commands.dead_letters:{_name}_", name=_name)
+for _name in ("list", "show", "import"):
+    games.command(f"countroom.commands.games:{_name}_", name=_name)
 for _name in ("bet", "check", "providers", "seals", "wallet"):
     bench.command(f"countroom.commands.bench:{_name}", name=_name)
 

@@ -34,6 +34,11 @@ def unseal(sealed: bytes, secret_key: str) -> tuple[bytes, ...]:
     return tuple(key.encode() for key in keys)
 
 
+def print_of(key: bytes) -> str:
+    """Return a short name of a key, by which people tell it from others; it says nothing about the key."""
+    return hashlib.sha256(b"countroom key print\x00" + key).hexdigest()[:8]
+
+
 def _cipher(secret_key: str) -> Fernet:
     digest = hashlib.sha256(b"countroom provider keys\x00" + secret_key.encode()).digest()
     return Fernet(base64.urlsafe_b64encode(digest))

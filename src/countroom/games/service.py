@@ -10,7 +10,9 @@ import msgspec
 from countroom import clock
 from countroom.games import keys, queries
 from countroom.games.catalog import Catalog, Provider
+from countroom.games.differences import Options
 from countroom.games.ending import end_overdue_sessions, end_sessions_of
+from countroom.games.imports import FeedRefused, Import, NotAsShown, apply_import, import_of, look_at, past_imports
 from countroom.games.launching import Begun, Demo, Launch, exchange, launch, launch_demo
 from countroom.games.listing import (
     Filters,
@@ -29,14 +31,19 @@ __all__ = [
     "Begun",
     "Catalog",
     "Demo",
+    "FeedRefused",
     "Filters",
     "Game",
     "GamesPage",
     "HousePolicy",
+    "Import",
     "Launch",
+    "NotAsShown",
+    "Options",
     "Provider",
     "ProviderSummary",
     "UnknownGame",
+    "apply_import",
     "count_games",
     "end_overdue_sessions",
     "end_sessions_of",
@@ -46,8 +53,11 @@ __all__ = [
     "find_games",
     "game_of",
     "game_of_round",
+    "import_of",
     "launch",
     "launch_demo",
+    "look_at",
+    "past_imports",
     "providers_of",
 ]
 

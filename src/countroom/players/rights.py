@@ -7,8 +7,9 @@ from countroom.refusal import Refusal
 from countroom.schema.enumerations import StaffRole
 
 Right = Literal[
-    "propose_round_closings", "decide_round_closings", "rotate_provider_keys", "send_test_calls", "settle_dead_letters"
-]
+    "propose_round_closings", "decide_round_closings", "rotate_provider_keys", "send_test_calls",
+    "settle_dead_letters", "compare_reports", "note_differences",
+]  # fmt: skip
 
 RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
     # Support sees the player's trouble first; who moves money decides, and never alone.
@@ -17,6 +18,9 @@ RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
     "rotate_provider_keys": frozenset({"admin"}),
     "send_test_calls": frozenset({"admin", "support"}),
     "settle_dead_letters": frozenset({"admin"}),
+    # Comparing moves nothing, and shows every player's bets: who answers for the money does it.
+    "compare_reports": frozenset({"admin", "compliance", "cashier", "analyst"}),
+    "note_differences": frozenset({"admin", "compliance", "cashier"}),
 }
 
 

@@ -12,6 +12,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from countroom import __version__
 from countroom import redis as redis_tap
+from countroom.games.recording import Recorder
 from countroom.games.service import Catalog, HousePolicy
 from countroom.postgres import Database
 from countroom.refusal import Refusal
@@ -108,6 +109,7 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
             stack.push_async_callback(warehouse.close)
             catalog = await stack.enter_async_context(Catalog(database, settings.secret_key))
             cache = await stack.enter_async_context(BalanceCache(redis))
+            recorder = await stack.enter_async_context(Recorder(database, catalog))
             batcher = await stack.enter_async_context(Batcher(write_path, on_change=cache.changed))
             policy = HousePolicy(settings.launch_identity, settings.second_session)
             app.state.update(
@@ -118,7 +120,7 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
                 balances=cache,
                 warehouse=warehouse,
                 catalog=catalog,
-                callbacks=Callbacks(catalog, Wallet(database, batcher, policy)),
+                callbacks=Callbacks(catalog, Wallet(database, batcher, policy, recorder), recorder),
             )
             yield
 

@@ -8,11 +8,9 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import cache
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from prometheus_client import Counter, Histogram
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from countroom.games import exchange, sessions
@@ -20,8 +18,10 @@ from countroom.games import service as games
 from countroom.games.catalog import Catalog, Provider
 from countroom.games.dialects import ANSWER_SECONDS, DIALECTS, Callback, Dialect, Reply
 from countroom.games.dialects.softswiss_v2 import SoftswissV2
+from countroom.games.recording import Recorder
 from countroom.games.sessions import PlayedSession, Told
 from countroom.postgres import Database
+from countroom.refusal import Refusal
 from countroom.wallet import service as wallet
 from countroom.wallet.commands import Answer, Command
 
@@ -30,26 +30,31 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/providers/"
 """Where callbacks are; what follows is the provider's code and the action."""
-CALLBACKS: Final = Counter("countroom_callbacks", "Callbacks answered.", ["provider", "action", "code"])
-SECONDS: Final = Histogram(
-    "countroom_callback_seconds",
-    "Time to answer a callback.",
-    ["provider"],
-    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 2.0, 8.0),
-)
 
 
 class Wallet:
     """The wallet as dialects see it."""
 
-    def __init__(self, database: Database, batcher: wallet.Batcher, policy: games.HousePolicy) -> None:
+    def __init__(
+        self, database: Database, batcher: wallet.Batcher, policy: games.HousePolicy, recorder: Recorder
+    ) -> None:
         self.database = database
         self.batcher = batcher
+        self.recorder = recorder
         self.sessions = sessions.Sessions(database, policy)
 
     async def apply(self, command: Command) -> Answer:
         """Apply a command; raises its refusal, or Overloaded when the database takes too long."""
-        return await self.batcher.submit(command)
+        try:
+            answer = await self.batcher.submit(command)
+        except Refusal as refusal:
+            self.recorder.of(command.source).note(refusal.code)
+            raise
+        for posted in answer.operations:
+            if posted.id is None:
+                self.recorder.of(command.source).met(command, answer)
+                break
+        return answer
 
     async def balance(self, user_id: UUID, currency: str) -> Decimal:
         """Return what the player can play with."""
@@ -91,9 +96,10 @@ class Wallet:
 class Callbacks:
     """`/providers/{provider_code}/{action}`: who calls, in which dialect, and in how long."""
 
-    def __init__(self, catalog: Catalog, port: Wallet) -> None:
+    def __init__(self, catalog: Catalog, port: Wallet, recorder: Recorder) -> None:
         self.catalog = catalog
         self.port = port
+        self.recorder = recorder
 
     async def __call__(self, scope: "HTTPScope", receive: "Receive", send: "Send") -> None:
         """Answer one call."""
@@ -102,6 +108,7 @@ class Callbacks:
         provider = self.catalog.providers.get(code)
         dialect = DIALECTS.get(provider.dialect) if provider is not None else None
         body = await _read(receive, (dialect or _FALLBACK).body_bytes_max)
+        callback = None
         if provider is None or dialect is None:
             reply = _FALLBACK.unknown_provider()
         else:
@@ -116,17 +123,10 @@ class Callbacks:
                 # What was asked may still be done: the provider asks again, or takes it back, with the same ids.
                 reply = exchange.OUT_OF_TIME if action == exchange.ACTION else dialect.out_of_time(callback)
         await _answer(send, reply)
-        name = provider.code if provider is not None else "unknown"
+        seconds = time.perf_counter() - began
         is_known = action == exchange.ACTION or action in (dialect or _FALLBACK).actions
-        count, seconds = _metrics(name, action if is_known else "other", reply.code)
-        count.inc()
-        seconds.observe(time.perf_counter() - began)
-
-
-@cache
-def _metrics(provider: str, action: str, code: str) -> tuple[Counter, Histogram]:
-    """Return the two metrics of an outcome; there are few outcomes, and looking labels up is slow."""
-    return CALLBACKS.labels(provider, action, code), SECONDS.labels(provider)
+        tally = self.recorder.of(code if provider is not None else "unknown")
+        tally.answered(action if is_known else "other", callback, reply, seconds)
 
 
 _FALLBACK: Final[Dialect] = SoftswissV2()

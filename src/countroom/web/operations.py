@@ -17,6 +17,7 @@ from countroom.events import catalog
 from countroom.proof import KeptProof, latest, newest_of_each
 from countroom.refusal import Refusal
 from countroom.warehouse import rules, watch
+from countroom.web import callback_metrics
 
 PROOFS_SECONDS: Final = 3.0
 """A scrape waits no longer for PostgreSQL."""
@@ -65,7 +66,7 @@ async def metrics(state: State) -> Response[bytes]:
 
     Those are read from PostgreSQL. When that is away, they are missing, and the rest goes on.
     """
-    text = generate_latest()
+    text = generate_latest() + generate_latest(callback_metrics.registry(state.callbacks.recorder))
     try:
         async with asyncio.timeout(PROOFS_SECONDS):
             text += generate_latest(_promises(await latest(state.database)))

@@ -19,12 +19,14 @@ import msgspec
 import structlog
 
 from countroom.games.catalog import Provider
-from countroom.games.dialects.port import Callback, Policies, Reply, WalletPort
+from countroom.games.dialects.port import Callback, Policies, Reply, Seat, WalletPort
 from countroom.games.dialects.wire import (
     OPERATIONS_MAX,
     Id,
+    hmac_sha256_hex,
     hmac_sha256_holds,
     id_without_row,
+    is_shared_secret,
     player,
     scaled_amount,
     scaled_balance,
@@ -120,6 +122,15 @@ class GcpV1:
         if callback.body is None or not given.startswith(SCHEME):
             return False
         return hmac_sha256_holds(provider.signing_keys, callback.body, given[len(SCHEME) :])
+
+    def accepts_key(self, key: str) -> bool:
+        """Whether a text can be a signing key: a shared secret."""
+        return is_shared_secret(key)
+
+    def balance_call(self, key: bytes, seat: Seat) -> Callback:
+        """Make the call that asks for a balance, as the provider would: one without actions."""
+        body = _encode({"user_id": str(seat.user_id), "currency": seat.currency, "game": seat.game})
+        return Callback("process", {b"authorization": SCHEME + hmac_sha256_hex(key, body)}, body)
 
     def unknown_provider(self) -> Reply:
         """Answer in the protocol's form: nobody knows this provider code."""

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from countroom.games.catalog import Provider
-from countroom.games.dialects.port import Callback, Policies, Reply, WalletPort
+from countroom.games.dialects.port import Callback, Policies, Reply, Seat, WalletPort
 from countroom.games.dialects.wire import Id, player, scaled_amount, scaled_balance
 from countroom.games.sessions import PlayedSession
 from countroom.money import EXPONENTS
@@ -183,6 +183,16 @@ class Hub88:
         except binascii.Error:
             return False
         return any(_holds(key, signature, callback.body) for key in provider.signing_keys)
+
+    def accepts_key(self, key: str) -> bool:
+        """Whether a text can be one of our keys for it: an RSA public key in PEM."""
+        return _public_key(key.encode()) is not None
+
+    def balance_call(self, key: bytes, seat: Seat) -> Callback:
+        """Make the call that asks for a balance; only the provider can sign it, so that it is refused."""
+        del key
+        asked = {"request_uuid": str(seat.session_id), "token": "no-token", "user": str(seat.user_id)}
+        return Callback("user/balance", {}, _encode(asked))
 
     def unknown_provider(self) -> Reply:
         """Answer in the protocol's form: nobody knows this provider code."""

@@ -31,6 +31,17 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """For whom and where a test call asks."""
+
+    user_id: UUID
+    session_id: UUID
+    game: str
+    """The game's slug."""
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What the provider gets."""
 
@@ -126,6 +137,17 @@ class Dialect(Protocol):
 
     def out_of_time(self, callback: Callback) -> Reply:
         """Answer a callback that took longer than `ANSWER_SECONDS`, so that the provider asks again."""
+        ...
+
+    def accepts_key(self, key: str) -> bool:
+        """Whether a text can be one of the provider's keys."""
+        ...
+
+    def balance_call(self, key: bytes, seat: Seat) -> Callback:
+        """Make a call that asks for a balance, signed as the provider would, for the staff's console.
+
+        Where only the provider can sign, it is unsigned, and must be refused.
+        """
         ...
 
     def unknown_provider(self) -> Reply:

@@ -17,8 +17,15 @@ import structlog
 
 from countroom.clock import parse_id
 from countroom.games.catalog import Provider
-from countroom.games.dialects.port import Callback, Policies, Reply, WalletPort
-from countroom.games.dialects.wire import OPERATIONS_MAX, Id, hmac_sha256_holds, player
+from countroom.games.dialects.port import Callback, Policies, Reply, Seat, WalletPort
+from countroom.games.dialects.wire import (
+    OPERATIONS_MAX,
+    Id,
+    hmac_sha256_hex,
+    hmac_sha256_holds,
+    is_shared_secret,
+    player,
+)
 from countroom.money import EXPONENTS, Money, format_amount
 from countroom.refusal import Refusal
 from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Reverse, Win
@@ -131,6 +138,15 @@ class SoftswissV2:
         if callback.body is None:
             return False
         return hmac_sha256_holds(provider.signing_keys, callback.body, callback.headers.get(b"x-request-sign", b""))
+
+    def accepts_key(self, key: str) -> bool:
+        """Whether a text can be a signing key: a shared secret."""
+        return is_shared_secret(key)
+
+    def balance_call(self, key: bytes, seat: Seat) -> Callback:
+        """Make the call that asks for a balance, as the provider would."""
+        body = _encode({"account_id": str(seat.user_id), "currency": seat.currency, "game_id": seat.game})
+        return Callback("balance", {b"x-request-sign": hmac_sha256_hex(key, body)}, body)
 
     def unknown_provider(self) -> Reply:
         """Answer in the protocol's form: nobody knows this provider code."""

@@ -12,14 +12,14 @@ Source: the provider's OpenAPI file and integration guide, 1.8.
 
 import json
 from typing import Final, Literal
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 import structlog
 
 from countroom.games.catalog import Provider
-from countroom.games.dialects.port import Callback, Policies, Reply, WalletPort
-from countroom.games.dialects.wire import Id, hmac_sha256_holds, id_without_row
+from countroom.games.dialects.port import Callback, Policies, Reply, Seat, WalletPort
+from countroom.games.dialects.wire import Id, hmac_sha256_hex, hmac_sha256_holds, id_without_row, is_shared_secret
 from countroom.games.sessions import PlayedSession
 from countroom.money import ZERO, Money, format_amount
 from countroom.refusal import Refusal
@@ -121,6 +121,16 @@ class Swipegames:
             except ValueError:
                 return False
         return hmac_sha256_holds(provider.signing_keys, content, callback.headers.get(b"x-request-sign", b""))
+
+    def accepts_key(self, key: str) -> bool:
+        """Whether a text can be a signing key: a shared secret."""
+        return is_shared_secret(key)
+
+    def balance_call(self, key: bytes, seat: Seat) -> Callback:
+        """Make the call that asks for a balance, as the provider would."""
+        query = urlencode({"sessionID": str(seat.session_id)}).encode()
+        content, _ = canonical_query(query)
+        return Callback("balance", {b"x-request-sign": hmac_sha256_hex(key, content)}, b"", "GET", query)
 
     def unknown_provider(self) -> Reply:
         """Answer in the protocol's form: nobody knows this provider code."""

@@ -19,6 +19,9 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"\A[^\x0
 OPERATIONS_MAX: Final = 100
 """In one call: far above any game's need, and a bound on what one call may cost."""
 
+SECRET_LENGTH_MIN: Final = 16
+SECRET_LENGTH_MAX: Final = 500
+
 _PLAIN_INTEGER: Final = re.compile(rb"0|[1-9][0-9]{0,21}")
 _NO_ROW: Final = UUID("6f1d2ae4-9d0c-5b0e-8f0f-3c6a2f7f6a51")
 """The name space of ids of things that left no row."""
@@ -33,6 +36,16 @@ def hmac_sha256_holds(keys: Iterable[bytes], content: bytes, given: bytes) -> bo
     for key in keys:
         holds |= hmac.compare_digest(hmac.digest(key, content, "sha256").hex().encode(), given)
     return holds
+
+
+def hmac_sha256_hex(key: bytes, content: bytes) -> bytes:
+    """Sign as a provider does."""
+    return hmac.digest(key, content, "sha256").hex().encode()
+
+
+def is_shared_secret(text: str) -> bool:
+    """Whether a text can be a secret that two share: so long that nobody guesses it, of printable ASCII."""
+    return SECRET_LENGTH_MIN <= len(text) <= SECRET_LENGTH_MAX and text.isascii() and text.isprintable()
 
 
 @lru_cache(maxsize=65_536)
