@@ -56,11 +56,9 @@ def writing(settings: Settings, book: Books, ids: list[str]) -> Iterator[None]:
 
 def corrupt(client: Client, lost: str, changed: str) -> None:
     """Lose a row, change one, and add one that PostgreSQL does not have."""
-    rows = "FROM events_transactions FINAL WHERE transaction_id"
-    client.command(
-        f"INSERT INTO events_transactions SELECT * REPLACE (generateUUIDv4() AS transaction_id) {rows} = '{lost}'"
-    )
-    client.command(f"INSERT INTO events_transactions SELECT * REPLACE (amount + 1 AS amount) {rows} = '{changed}'")
+    for change, identity in (("generateUUIDv4() AS transaction_id", lost), ("amount + 1 AS amount", changed)):
+        row = f"SELECT * FROM events_transactions FINAL WHERE transaction_id = '{identity}'"
+        client.command(f"INSERT INTO events_transactions SELECT * REPLACE ({change}) FROM ({row})")
     client.command(
         f"ALTER TABLE events_transactions DELETE WHERE transaction_id = '{lost}' SETTINGS mutations_sync = 1"
     )
