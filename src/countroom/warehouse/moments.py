@@ -45,7 +45,9 @@ def snapshot(database_url: str) -> Iterator[tuple[Connection, int]]:
         yield connection, int(ask(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0])
 
 
-def ask(connection: Connection, statement: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def ask(
+    connection: Connection, statement: str, arguments: tuple[Any, ...] | dict[str, Any] = ()
+) -> list[tuple[Any, ...]]:
     """Return the rows of a statement."""
     with connection.cursor() as cursor:
         cursor.execute(statement, arguments)

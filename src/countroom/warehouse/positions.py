@@ -43,6 +43,33 @@ class Loaded(NamedTuple):
     """When the last transaction that arrived just now was committed."""
 
 
+class Compared(NamedTuple):
+    """Up to where PostgreSQL and ClickHouse were found to agree."""
+
+    settled: int
+    """Of each change up to this position it is known that it has arrived."""
+    moment: datetime
+    """By PostgreSQL's clock, not later than that position."""
+
+
+def compared(client: Client, source: str) -> Compared | None:
+    """Return up to where the stores agreed when they were last compared and did; None before that."""
+    rows = client.query(
+        "SELECT settled, moment FROM comparisons FINAL WHERE source = {source:String}", parameters={"source": source}
+    ).result_rows
+    return Compared(*rows[0]) if rows else None
+
+
+def record_compared(client: Client, source: str, mark: Compared) -> None:
+    """Remember up to where the stores agree."""
+    client.insert(
+        "comparisons",
+        [(source, mark.settled, mark.moment)],
+        column_names=["source", "settled", "moment"],
+        settings=clickhouse.INSERT_SETTINGS,
+    )
+
+
 def report(client: Client, loaded: Sequence[Loaded]) -> None:
     """Record how far partitions have been loaded."""
     if loaded:

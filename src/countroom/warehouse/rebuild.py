@@ -38,8 +38,8 @@ from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.warehouse import moments, positions, schema
 from countroom.warehouse.dead_letters import DeadLetters
+from countroom.warehouse.differences import FACTS
 from countroom.warehouse.load import ABOUT_DATA, Loader
-from countroom.warehouse.reconcile import FACTS
 from countroom.warehouse.resend import resend
 from countroom.warehouse.shadow import NOTHING, Progress, Shadow
 
