@@ -48,8 +48,9 @@ async def prove(
 ) -> list[Proof]:
     """Prove the promises of some parts while everything runs; each proof becomes a row of `proofs`.
 
-    With ``is_incremental`` the books are proved over what is new since their last proof; the other parts
-    know only the whole. ``head`` is the hash of a seal that was kept elsewhere and must still be there.
+    With ``is_incremental`` the books are proved over what is new since their last proof, and the warehouse over the
+    days that changed; the seals know only the whole. ``head`` is the hash of a seal that was kept elsewhere and must
+    still be there.
     """
     assert settings.database_url
     database = await Database.connect(settings.database_url, size_max=2)
@@ -79,11 +80,44 @@ async def _prove(
         )
     else:
         progress("P6 PostgreSQL and ClickHouse agree")
-        proof = await asyncio.to_thread(reconcile.compare, settings)
+        proof = await asyncio.to_thread(reconcile.compare, settings, is_incremental=is_incremental)
     proofs = [replace(proof, seconds=time.perf_counter() - began)]
     async with database.connection() as connection:
         await keep(connection, proofs)
     return proofs
+
+
+async def find_differences(settings: Settings) -> reconcile.Comparison:
+    """Prove P6 over everything and name every row that differs; the proof becomes a row of `proofs`."""
+    began = time.perf_counter()
+    found = await asyncio.to_thread(reconcile.find, settings)
+    proof = replace(found.proof, seconds=time.perf_counter() - began)
+    assert settings.database_url
+    database = await Database.connect(settings.database_url, size_max=1)
+    try:
+        async with database.connection() as connection:
+            await keep(connection, [proof])
+    finally:
+        await database.close()
+    return replace(found, proof=proof)
+
+
+async def prove_warehouse_by_timer(settings: Settings) -> list[Proof]:
+    """Prove P6 over the days that changed; over everything once a day, and as long as that does not hold."""
+    assert settings.database_url
+    database = await Database.connect(settings.database_url, size_max=1)
+    try:
+        held = await database.fetchrow(
+            """
+            SELECT holds FROM proofs
+             WHERE promise = 'P6' AND scope = 'full' AND checked_at > now() - $1::interval
+             ORDER BY checked_at DESC LIMIT 1
+            """,
+            FULL_EVERY,
+        )
+    finally:
+        await database.close()
+    return await prove(settings, ["warehouse"], is_incremental=held is not None and held["holds"])
 
 
 async def prove_books_by_timer(settings: Settings) -> list[Proof]:

@@ -2,11 +2,13 @@
 
 import random
 import threading
+from datetime import timedelta
 
-from pipeline_rows import books, running_pipeline, warehouse
+from pipeline_rows import NOON, books, running_pipeline, warehouse
 
+from countroom import clock
 from countroom.settings import Settings
-from countroom.warehouse import reconcile
+from countroom.warehouse import reconcile, repair
 
 
 def test_the_proof_is_exact_while_rows_are_written_and_changed(settings: Settings) -> None:
@@ -42,7 +44,7 @@ def test_the_proof_is_exact_while_rows_are_written_and_changed(settings: Setting
     assert last.compared >= proofs[-1].compared
 
 
-def test_a_row_that_is_lost_or_doubled_or_changed_is_named(settings: Settings) -> None:
+def test_a_row_that_is_lost_or_doubled_or_changed_is_named_and_repaired(settings: Settings) -> None:
     with books(settings) as book, running_pipeline(settings), warehouse(settings) as client:
         user = book.player()
         first, second, third, *_ = book.move_many(user, 50)
@@ -65,19 +67,58 @@ def test_a_row_that_is_lost_or_doubled_or_changed_is_named(settings: Settings) -
             "INSERT INTO events_game_rounds SELECT * REPLACE (toDecimal64('1.01', 2) AS win_amount)"
             f" FROM events_game_rounds FINAL WHERE round_id = '{round_id}'"
         )
+        alien = clock.new_id()
+        client.command(
+            f"INSERT INTO events_transactions SELECT * REPLACE (toUUID('{alien}') AS transaction_id) FROM"
+            f" (SELECT * FROM events_transactions FINAL WHERE transaction_id = '{third}')"
+        )
         proof = reconcile.compare(settings)
         assert not proof.holds
         found = " | ".join(proof.violations)
+        assert f"transactions {alien} is in ClickHouse only" in found
         assert f"transactions {first} is missing in ClickHouse" in found
         assert f"transactions {second} counts 2 times in ClickHouse" in found
         assert f"transactions {third} is " in found
         assert f"game_rounds {round_id} is " in found
+        differing = reconcile.find(settings).differing
+        assert {(one.id, one.kind) for one in differing} == {
+            (first, "missing"), (second, "several"), (third, "amounts"), (str(alien), "only_there"),
+            (str(round_id), "amounts"),
+        }  # fmt: skip
+        assert repair.repair(settings, differing) == 4  # the fifth is removed
+        assert reconcile.compare(settings).violations == ()
 
         client.command(
             "INSERT INTO events_transactions SELECT * REPLACE (9000000000000000000 AS _version)"
             f" FROM events_transactions FINAL WHERE transaction_id = '{third}'"
         )
         assert "positions that PostgreSQL's log has not reached" in " | ".join(reconcile.compare(settings).violations)
+        assert repair.repair(settings, reconcile.find(settings).differing) == 1
+        assert reconcile.compare(settings).violations == ()
+
+
+def test_a_comparison_of_what_changed_looks_at_those_days_and_finds_what_was_lost_on_them(settings: Settings) -> None:
+    with books(settings) as book, running_pipeline(settings), warehouse(settings) as client:
+        user = book.player()
+        old, *_ = book.move_many(user, 5, at=NOON - timedelta(days=40))
+        book.ask("UPDATE transactions SET id = overlay(id::text placing '0000' from 1)::uuid")  # made long ago, too
+        old = f"0000{old[4:]}"
+        book.wait_for_copy(settings)
+        assert reconcile.compare(settings, is_incremental=True).scope == "full"  # nothing has held yet
+        unchanged = reconcile.compare(settings, is_incremental=True)
+        assert (unchanged.scope, unchanged.holds, unchanged.compared) == ("incremental", True, 1)
+
+        lost, kept, *_ = book.move_many(user, 5)
+        assert reconcile.compare(settings, is_incremental=True).compared == 6
+        client.command(
+            f"ALTER TABLE events_transactions DELETE WHERE transaction_id = '{lost}' SETTINGS mutations_sync = 1"
+        )
+        for _ in range(2):  # it is looked for until it is there
+            proof = reconcile.compare(settings, is_incremental=True)
+            assert proof.violations == (f"transactions {lost} is missing in ClickHouse",)
+            book.cancel(kept)
+        repair.repair(settings, reconcile.find(settings).differing)
+        assert reconcile.compare(settings, is_incremental=True).holds
 
 
 def test_without_a_pipeline_nothing_is_proved_and_the_reason_is_said(settings: Settings) -> None:

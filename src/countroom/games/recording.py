@@ -36,14 +36,14 @@ A third apart at most, so a percentile is known to about a sixth."""
 FLUSH_SECONDS: Final = 2.0
 FINE_CODES: Final = frozenset({"OK", "RS_OK"})
 """Codes of a dialect that refuse nothing."""
-FINE_KEPT: Final = 5
+FINE_KEPT: Final = 10
 REFUSED_KEPT: Final = 15
 """Exchanges of a provider that a process keeps between two writes: of refused ones more, since those are looked for."""
 EXCHANGES_MAX: Final = 200
 """Of all providers that one write takes: however many there are, it costs no more."""
 BODY_BYTES_KEPT: Final = 4_096
 RETAINED: Final = 200
-"""Exchanges of a provider that are kept."""
+"""Fine exchanges of a provider that are kept, and as many refused ones: those are rare, and looked for longer."""
 RETAINED_FOR: Final = timedelta(hours=24)
 MINUTES_RETAINED: Final = timedelta(hours=3)
 TOMBSTONE: Final = "tombstone left"
@@ -145,6 +145,7 @@ class Recorder:
         self._last: dict[str, _Written] = {}
         """Where each stood when it was written last."""
         self._is_away = False
+        self._lock = asyncio.Lock()
         self._writing: asyncio.Task[None] | None = None
 
     def of(self, provider: str) -> Tally:
@@ -167,7 +168,11 @@ class Recorder:
         await self._try()
 
     async def flush(self) -> None:
-        """Write what has changed, now."""
+        """Write what has changed, now; when this returns, what was counted before it is there for everybody."""
+        async with self._lock:  # a slow write must not put older counts over newer ones
+            await self._flush()
+
+    async def _flush(self) -> None:
         minute = clock.now().replace(second=0, microsecond=0)
         is_new = minute != self._minute
         if is_new:
@@ -204,7 +209,7 @@ class Recorder:
             await asyncio.sleep(0)  # callbacks go first
         if rows:
             await queries.write_exchanges(self.database, rows)
-            await queries.forget_more_than(self.database, codes, RETAINED)
+            await queries.forget_more_than(self.database, codes, RETAINED, sorted(FINE_CODES))
 
     async def _write_for_ever(self) -> None:
         while True:

@@ -41,19 +41,21 @@ async def write_exchanges(database: Database, rows: Sequence[tuple[Any, ...]]) -
         )
 
 
-async def forget_more_than(database: Database, providers: Sequence[str], most: int) -> None:
-    """Forget the older calls of these providers, where there are more than so many."""
+async def forget_more_than(database: Database, providers: Sequence[str], most: int, fine_codes: Sequence[str]) -> None:
+    """Forget the older calls of these providers, where there are more than so many fine or so many refused ones."""
     async with database.connection() as connection:
         await connection.execute(
             """
             DELETE FROM provider_exchanges e
-             USING unnest($1::text[]) AS asked (provider),
+             USING unnest($1::text[]) AS asked (provider), unnest(ARRAY[true, false]) AS kind (is_fine),
                    LATERAL (SELECT id FROM provider_exchanges
-                             WHERE provider = asked.provider ORDER BY id DESC OFFSET $2 LIMIT 1) AS last
-             WHERE e.provider = asked.provider AND e.id <= last.id
+                             WHERE provider = asked.provider AND (code = ANY ($3::text[])) = kind.is_fine
+                             ORDER BY id DESC OFFSET $2 LIMIT 1) AS last
+             WHERE e.provider = asked.provider AND (e.code = ANY ($3::text[])) = kind.is_fine AND e.id <= last.id
             """,
             providers,
             most,
+            fine_codes,
         )
 
 
@@ -91,6 +93,23 @@ async def exchanges(database: Database, provider: str, *, limit: int, fine_codes
         provider,
         limit,
         fine_codes,
+    )
+
+
+async def exchanges_naming(database: Database, provider: str, text: str, limit: int) -> Sequence[Record]:
+    """Read those of a provider's kept calls whose body has this text in it, oldest first."""
+    return await database.fetch(
+        """
+        SELECT id, answered_at, action, method, query, headers, body, body_bytes, status, code, answer, answer_bytes,
+               microseconds, key_print
+          FROM provider_exchanges
+         WHERE provider = $1 AND position($2 IN body) > 0
+         ORDER BY id
+         LIMIT $3
+        """,
+        provider,
+        text,
+        limit,
     )
 
 

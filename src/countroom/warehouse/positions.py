@@ -13,6 +13,8 @@ from countroom.events import catalog
 from countroom.events.slot import Origin
 
 UNKNOWN_TABLE: Final = 60
+MARTS_LOCK: Final = 0x6B7069
+"""PostgreSQL's advisory lock of whoever refreshes the marts ("kpi")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,33 @@ class Loaded(NamedTuple):
     """Where the partition ended, as far as its loader knew."""
     committed_at: datetime | None
     """When the last transaction that arrived just now was committed."""
+
+
+class Compared(NamedTuple):
+    """Up to where PostgreSQL and ClickHouse were found to agree."""
+
+    settled: int
+    """Of each change up to this position it is known that it has arrived."""
+    moment: datetime
+    """By PostgreSQL's clock, not later than that position."""
+
+
+def compared(client: Client, source: str) -> Compared | None:
+    """Return up to where the stores agreed when they were last compared and did; None before that."""
+    rows = client.query(
+        "SELECT settled, moment FROM comparisons FINAL WHERE source = {source:String}", parameters={"source": source}
+    ).result_rows
+    return Compared(*rows[0]) if rows else None
+
+
+def record_compared(client: Client, source: str, mark: Compared) -> None:
+    """Remember up to where the stores agree."""
+    client.insert(
+        "comparisons",
+        [(source, mark.settled, mark.moment)],
+        column_names=["source", "settled", "moment"],
+        settings=clickhouse.INSERT_SETTINGS,
+    )
 
 
 def report(client: Client, loaded: Sequence[Loaded]) -> None:
@@ -77,3 +106,8 @@ def record(client: Client, origin: Origin, *, is_copied: bool, lsn: int, ts_us: 
         column_names=["slot", "source", "copied", "lsn", "committed_at", "rows"],
         settings=clickhouse.INSERT_SETTINGS,
     )
+
+
+def forget_refreshes(client: Client) -> None:
+    """Let the marts count everything anew: rows have changed that do not look new. Hold ``MARTS_LOCK`` meanwhile."""
+    client.command("ALTER TABLE mart_refreshes DELETE WHERE true SETTINGS mutations_sync = 2")

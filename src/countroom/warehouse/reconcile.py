@@ -12,14 +12,20 @@ Two stores are never seen at one moment, so the comparison leaves out what moves
 4.  In one query with FINAL, ClickHouse adds up the rows whose version is at most L0, and names
     those with a later one: they have moved. S adds up all rows but those. The sums are equal,
     group by group, or something was lost, doubled or changed.
+
+Over everything, or over the days that changed since the comparison before held: those of rows that have arrived
+since, of rows that PostgreSQL has made since, and of rows whose money has moved since. What an old row has suffered
+in place the comparison over everything finds.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 from uuid import UUID
 
 import psycopg2
@@ -30,61 +36,62 @@ from urllib3.exceptions import HTTPError
 
 from countroom import clickhouse, kafka
 from countroom.events import catalog, slot, wal
-from countroom.proof import Proof
+from countroom.proof import Proof, Scope
 from countroom.settings import Settings
-from countroom.warehouse import positions
+from countroom.warehouse import differences, moments, positions
 from countroom.warehouse.consume import GROUP
+from countroom.warehouse.differences import FACTS, Difference, Facts, words
+from countroom.warehouse.moments import POLL_SECONDS, ask
 
 DEADLINE_SECONDS: Final = 30.0
 """How long the pipeline, and transactions that are open, may take."""
 STOPPED_SECONDS: Final = 8.0
 """A pipeline that nobody has seen for so long is not being restarted; it is stopped."""
-POLL_SECONDS: Final = 0.05
 VIOLATIONS_MAX: Final = 10
 DAYS_SEARCHED: Final = 3
-"""Days whose rows are compared one by one when sums differ."""
+"""Days whose rows are compared one by one when sums differ, unless somebody wants all of them."""
+DIFFERENCES_MAX: Final = 10_000
+"""So many rows are named; where more differ, a rebuild is quicker than naming them."""
+ID_AGE: Final = timedelta(minutes=10)
+"""So much older than the commit of its row an id may be."""
+DAY_AGE: Final = timedelta(days=1)
+"""So much older than its row's day an id may be; a row with an older one is left to the comparison over everything."""
 
 Group = tuple[str, ...]
 Sums = tuple[Decimal, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """A table of PostgreSQL and the events that it became: the same groups and sums, in two dialects."""
-
-    table: str
-    day: str
-    groups: tuple[str, ...]
-    sums: tuple[str, ...]
-    events: str
-    events_id: str
-    events_day: str
-    events_groups: tuple[str, ...]
-
-
-FACTS: Final = (
-    _Facts(
-        "transactions", "created_at", ("type", "status", "currency", "wallet_type"), ("amount", "fee"),
-        "events_transactions", "transaction_id", "event_time",
-        ("transaction_type", "status", "currency", "wallet_type"),
-    ),
-    _Facts(
-        "game_rounds", "opened_at", ("status", "currency"), ("bet_amount", "win_amount"),
-        "events_game_rounds", "round_id", "event_time", ("status", "currency"),
-    ),
-    _Facts(
-        "users", "created_at", ("status", "kyc_status", "country"), (),
-        "players", "user_id", "registered_at", ("status", "kyc_status", "country"),
-    ),
-)  # fmt: skip
 
 
 class _NotProved(Exception):  # noqa: N818 - an answer, not an error
     """The comparison could not be made; the message says why."""
 
 
-def compare(settings: Settings, *, deadline_seconds: float = DEADLINE_SECONDS) -> Proof:
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was found."""
+
+    proof: Proof
+    differing: list[Difference] = field(default_factory=list)
+    """``DIFFERENCES_MAX`` of each table at most."""
+
+
+def compare(settings: Settings, *, deadline_seconds: float = DEADLINE_SECONDS, is_incremental: bool = False) -> Proof:
     """Prove P6 over the live stores; ``compared`` counts PostgreSQL's rows. Blocks: call it in a thread."""
+    return find(
+        settings, deadline_seconds=deadline_seconds, is_incremental=is_incremental, days_searched=DAYS_SEARCHED
+    ).proof
+
+
+def find(
+    settings: Settings,
+    *,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    is_incremental: bool = False,
+    days_searched: int | None = None,
+) -> Comparison:
+    """Prove P6, and name the rows that differ, on the first ``days_searched`` days or all of them.
+
+    With ``is_incremental`` only days that changed are compared; where nothing has held yet, that is everything.
+    """
     assert settings.database_url is not None
     assert settings.clickhouse_url is not None
     deadline = time.monotonic() + deadline_seconds
@@ -98,22 +105,29 @@ def compare(settings: Settings, *, deadline_seconds: float = DEADLINE_SECONDS) -
             while True:
                 if settings.kafka_servers is None:
                     _wait_for_copy(client, origin.slot, deadline)
-                settled = _wait_for_open_transactions(connection, deadline)
-                with _snapshot(settings.database_url) as (snapshot, reached):
+                moment = ask(connection, "SELECT clock_timestamp()")[0][0]
+                settled = moments.settled(connection, deadline)
+                with moments.snapshot(settings.database_url) as (snapshot, reached):
                     wait_until_confirmed(connection, origin.slot, reached, deadline)
                     if settings.kafka_servers is not None:
                         _wait_for_loaders(kafka.configuration(settings), deadline)
                     elif not _is_copied(client, origin.slot):
                         continue  # the pipeline has begun anew with another slot
-                    found = [_compare(snapshot, client, facts, settled) for facts in FACTS]
+                    mark = positions.compared(client, origin.source) if is_incremental else None
+                    found = [_Comparing(snapshot, client, facts, settled, mark).run(days_searched) for facts in FACTS]
+                if not any(sentences for _, sentences, _ in found):
+                    positions.record_compared(client, origin.source, positions.Compared(settled, moment))
                 break
-    except _NotProved as reason:
-        return Proof("P6", holds=False, compared=0, violations=(str(reason),))
+    except (_NotProved, moments.OpenTooLongError) as reason:
+        return Comparison(Proof("P6", holds=False, compared=0, violations=(str(reason),)))
     except (ClickHouseError, HTTPError) as error:
         sentence = f"ClickHouse did not answer: {str(error).splitlines()[0][:200]}"
-        return Proof("P6", holds=False, compared=0, violations=(sentence,))
-    violations = [violation for _, sentences in found for violation in sentences][:VIOLATIONS_MAX]
-    return Proof("P6", holds=not violations, compared=sum(rows for rows, _ in found), violations=tuple(violations))
+        return Comparison(Proof("P6", holds=False, compared=0, violations=(sentence,)))
+    violations = tuple([sentence for _, sentences, _ in found for sentence in sentences][:VIOLATIONS_MAX])
+    rows = sum(counted for counted, _, _ in found)
+    scope: Scope = "full" if mark is None else "incremental"
+    proof = Proof("P6", holds=not violations, compared=rows, violations=violations, scope=scope)
+    return Comparison(proof, [one for _, _, differing in found for one in differing])
 
 
 def wait_until_confirmed(connection: Connection, name: str, lsn: int, deadline: float) -> None:
@@ -121,10 +135,10 @@ def wait_until_confirmed(connection: Connection, name: str, lsn: int, deadline: 
 
     A word is written into the log, so that the pipeline moves even where nobody plays.
     """
-    _ask(connection, "SELECT pg_logical_emit_message(true, 'countroom', 'reconcile')")
+    ask(connection, "SELECT pg_logical_emit_message(true, 'countroom', 'reconcile')")
     seen = time.monotonic()
     while True:
-        found = _ask(
+        found = ask(
             connection,
             "SELECT confirmed_flush_lsn - '0/0', active FROM pg_replication_slots WHERE slot_name = %s",
             (name,),
@@ -163,135 +177,145 @@ def _is_copied(client: Client, name: str) -> bool:
     return position is not None and position.is_copied
 
 
-def _wait_for_open_transactions(connection: Connection, deadline: float) -> int:
-    """Return a position up to which nothing more will be committed."""
-    settled = int(_ask(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0])
-    # Ids are given out in order: whoever wrote before that position has an id below a new one. (A
-    # snapshot's xmax does not do: it is the last one that ended, and later ones may be open.)
-    newest = int(_ask(connection, "SELECT pg_current_xact_id()::text")[0][0])
-    while int(_ask(connection, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text")[0][0]) < newest:
-        if time.monotonic() > deadline:
-            raise _NotProved("A transaction in PostgreSQL has been open for too long to compare.")
-        time.sleep(POLL_SECONDS)
-    return settled
+class _Comparing:
+    """The comparison of one table, on all days or on those that changed since a mark."""
 
+    def __init__(
+        self,
+        snapshot: Connection,
+        client: Client,
+        facts: Facts,
+        settled: int,
+        mark: positions.Compared | None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._client = client
+        self._facts = facts
+        self._settled = settled
+        self._days = None if mark is None else self._changed(mark)
+        """None: all."""
 
-@contextmanager
-def _snapshot(database_url: str) -> Iterator[tuple[Connection, int]]:
-    """Give a connection that sees one moment, and the log's end just after that moment."""
-    with closing(psycopg2.connect(database_url, options=wal.PRINTED)) as connection:
-        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        # The snapshot is taken when the statement begins, the position is read while it runs.
-        yield connection, int(_ask(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0])
+    def run(self, days_searched: int | None) -> tuple[int, list[str], list[Difference]]:
+        """Return how many rows were compared, sentences about what differs, and the rows that do."""
+        if self._days is not None and not self._days:
+            return 0, [], []
+        loaded, moved, newest = self._sums_in_clickhouse()
+        held = self._sums_in_postgres(moved)
+        differing = sorted(group for group in held.keys() | loaded.keys() if held.get(group) != loaded.get(group))
+        sentences: list[str] = []
+        found: list[Difference] = []
+        end = int(ask(self._snapshot, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0])
+        if newest > end:
+            # Such rows would pass for moved ones for ever.
+            sentences.append(f"{self._facts.events} holds positions that PostgreSQL's log has not reached: {newest}")
+            found += self._ahead(end)
+        if differing:
+            for day in sorted({group[0] for group in differing})[:days_searched]:
+                rows = differences.of_day(self._snapshot, self._client, self._facts, self._settled, day)
+                found += islice(rows, max(DIFFERENCES_MAX - len(found), 0))
+            named = [one.sentence for one in found if one.kind != "ahead"][:VIOLATIONS_MAX]
+            # Sums may differ by what has been put right since; they are said when no row explains them.
+            sentences += named or [
+                f"{self._facts.table} {' '.join(group)}: PostgreSQL has {words(held.get(group))}, ClickHouse "
+                f"{words(loaded.get(group))}"
+                for group in differing
+            ]
+        return sum(int(counted[0]) for counted in held.values()), sentences, found
 
-
-def _compare(snapshot: Connection, client: Client, facts: _Facts, settled: int) -> tuple[int, list[str]]:
-    """Return how many rows were compared, and what differs."""
-    sums = ", ".join(f"sumIf({column}, _version <= {settled})" for column in facts.sums) or "0"
-    loaded: dict[Group, Sums] = {}
-    moved: list[UUID] = []
-    newest = 0
-    for *group, count, amounts, ids, version in client.query(
-        f"""
-        SELECT {_events_groups(facts)}, countIf(_version <= {settled}), tuple({sums}),
-               groupArrayIf({facts.events_id}, _version > {settled}), max(_version)
-          FROM {facts.events} FINAL GROUP BY ALL
-        """,
-        settings=clickhouse.READ_SETTINGS,
-    ).result_rows:
-        moved += ids
-        newest = max(newest, version)
-        if count:
-            loaded[tuple(group)] = (Decimal(count), *map(Decimal, amounts[: len(facts.sums)]))
-    held = _sums_in_postgres(snapshot, facts, moved)
-    differing = sorted(group for group in held.keys() | loaded.keys() if held.get(group) != loaded.get(group))
-    violations = []
-    if newest > int(_ask(snapshot, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0]):
-        # Such rows would pass for moved ones for ever.
-        violations.append(f"{facts.events} holds positions that PostgreSQL's log has not reached: {newest}")
-    if differing:
-        for day in sorted({group[0] for group in differing})[:DAYS_SEARCHED]:
-            violations += _differences(snapshot, client, facts, settled, day)
-        # Sums may differ by what has been put right since; they are said when no row explains them.
-        violations = violations or [
-            f"{facts.table} {' '.join(group)}: PostgreSQL has {_words(held.get(group))}, ClickHouse "
-            f"{_words(loaded.get(group))}"
-            for group in differing
-        ]
-    return sum(int(counted[0]) for counted in held.values()), violations
-
-
-def _sums_in_postgres(snapshot: Connection, facts: _Facts, moved: list[UUID]) -> dict[Group, Sums]:
-    sums = "".join(f", sum({column})" for column in facts.sums)
-    rows = _ask(
-        snapshot,
-        f"""
-        SELECT {_groups(facts)}, count(*){sums}
-          FROM {facts.table}
-         WHERE NOT EXISTS (SELECT FROM unnest(%s::uuid[]) AS moved (id) WHERE moved.id = {facts.table}.id)
-         GROUP BY {", ".join(str(number) for number in range(1, len(facts.groups) + 2))}
-        """,
-        ([str(identity) for identity in moved],),
-    )
-    width = len(facts.groups) + 1
-    return {tuple(row[:width]): tuple(map(Decimal, row[width:])) for row in rows}
-
-
-def _differences(snapshot: Connection, client: Client, facts: _Facts, settled: int, day: str) -> list[str]:
-    """Return a sentence for each of a day's rows that differs, the first ones by id."""
-    loaded: dict[str, list[tuple[Any, ...]]] = {}
-    columns = "".join(f", toDecimalString({column}, 2)" for column in facts.sums)
-    for identity, version, *values in client.query(
-        f"""
-        SELECT toString({facts.events_id}), _version, {_events_groups(facts)}{columns}
-          FROM {facts.events} FINAL WHERE toDate({facts.events_day}) = {{day:Date}}
-        """,
-        parameters={"day": day},
-        settings=clickhouse.READ_SETTINGS,
-    ).result_rows:
-        loaded.setdefault(identity, []).append((version, *values))
-    columns = "".join(f", {column}::text" for column in facts.sums)
-    held = {
-        row[0]: tuple(row[1:])
-        for row in _ask(
-            snapshot,
-            f"SELECT id::text, {_groups(facts)}{columns} FROM {facts.table} "
-            f"WHERE ({facts.day} AT TIME ZONE 'UTC')::date = %s",
-            (day,),
+    def _changed(self, mark: positions.Compared) -> list[date]:
+        """Return the days (UTC) on which something has changed since a mark."""
+        facts = self._facts
+        arrived = self._client.query(
+            f"SELECT DISTINCT toDate({facts.events_day}) FROM {facts.events} WHERE _version > {mark.settled}"
+        ).result_rows
+        since = mark.moment - ID_AGE
+        moved = "SELECT transaction_id FROM wallet_entries WHERE created_at > %(since)s"
+        touched = {
+            "transactions": f"id IN ({moved})",
+            "game_rounds": f"id IN (SELECT game_round_id FROM transactions WHERE id IN ({moved}))",
+            "users": "updated_at > %(since)s",
+        }[facts.table]
+        day = f"({facts.day} AT TIME ZONE 'UTC')::date"
+        made = ask(
+            self._snapshot,
+            f"SELECT DISTINCT {day} FROM {facts.table} WHERE id >= %(first)s::uuid "
+            f"UNION SELECT DISTINCT {day} FROM {facts.table} WHERE {touched}",
+            {"first": str(_first_id(since)), "since": since},
         )
-    }
-    found = []
-    for identity in sorted(held.keys() | loaded.keys()):
-        versions = loaded.get(identity, [])
-        row = held.get(identity)
-        if any(version[0] > settled for version in versions):
-            continue
-        if not versions:
-            found.append(f"{facts.table} {identity} is missing in ClickHouse")
-        elif len(versions) > 1:
-            found.append(f"{facts.table} {identity} counts {len(versions)} times in ClickHouse")
-        elif row is None:
-            found.append(f"{facts.table} {identity} is in ClickHouse only")
-        elif row != versions[0][1:]:
-            found.append(f"{facts.table} {identity} is {_words(row)} in PostgreSQL, {_words(versions[0][1:])} there")
-    return found[:VIOLATIONS_MAX]
+        return sorted({day for (day,) in (*arrived, *made)})
+
+    def _ahead(self, end: int) -> list[Difference]:
+        facts = self._facts
+        rows = self._client.query(
+            f"SELECT toString({facts.events_id}), _version FROM {facts.events} FINAL WHERE _version > {end} "
+            f"ORDER BY 1 LIMIT {DIFFERENCES_MAX}",
+            settings=clickhouse.READ_SETTINGS,
+        ).result_rows
+        return [
+            Difference(
+                facts.table, identity, "ahead", f"{facts.table} {identity} has position {version}, not yet reached"
+            )
+            for identity, version in rows
+        ]
+
+    def _sums_in_clickhouse(self) -> tuple[dict[Group, Sums], list[UUID], int]:
+        """Return the sums of what has not moved, the ids of what has, and the highest position."""
+        facts, settled = self._facts, self._settled
+        sums = ", ".join(f"sumIf({column}, _version <= {settled})" for column in facts.sums) or "0"
+        where = ""
+        if self._days is not None:
+            days = ", ".join(f"'{day}'" for day in self._days)
+            where = (
+                f"WHERE toDate({facts.events_day}) IN ({days})"
+                f" AND toString({facts.events_id}) >= '{_first_id_of(self._days)}'"
+            )
+        loaded: dict[Group, Sums] = {}
+        moved: list[UUID] = []
+        newest = 0
+        for *group, count, amounts, ids, version in self._client.query(
+            f"""
+            SELECT {differences.events_groups(facts)}, countIf(_version <= {settled}), tuple({sums}),
+                   groupArrayIf({facts.events_id}, _version > {settled}), max(_version)
+              FROM {facts.events} FINAL {where} GROUP BY ALL
+            """,
+            settings=clickhouse.READ_SETTINGS,
+        ).result_rows:
+            moved += ids
+            newest = max(newest, version)
+            if count:
+                loaded[tuple(group)] = (Decimal(count), *map(Decimal, amounts[: len(facts.sums)]))
+        return loaded, moved, newest
+
+    def _sums_in_postgres(self, moved: list[UUID]) -> dict[Group, Sums]:
+        facts = self._facts
+        sums = "".join(f", sum({column})" for column in facts.sums)
+        where = ""
+        if self._days is not None:
+            where = f"AND id >= %(first)s::uuid AND ({facts.day} AT TIME ZONE 'UTC')::date = ANY(%(days)s::date[])"
+        rows = ask(
+            self._snapshot,
+            f"""
+            SELECT {differences.groups(facts)}, count(*){sums}
+              FROM {facts.table}
+             WHERE NOT EXISTS (SELECT FROM unnest(%(moved)s::uuid[]) AS moved (id) WHERE moved.id = {facts.table}.id)
+                   {where}
+             GROUP BY {", ".join(str(number) for number in range(1, len(facts.groups) + 2))}
+            """,
+            {
+                "moved": [str(identity) for identity in moved],
+                "days": self._days,
+                "first": str(_first_id_of(self._days or [])),
+            },
+        )
+        width = len(facts.groups) + 1
+        return {tuple(row[:width]): tuple(map(Decimal, row[width:])) for row in rows}
 
 
-def _groups(facts: _Facts) -> str:
-    columns = ", ".join(f"coalesce({column}::text, '')" for column in facts.groups)
-    return f"({facts.day} AT TIME ZONE 'UTC')::date::text, {columns}"
+def _first_id(moment: datetime) -> UUID:
+    """Return the lowest id (UUIDv7) that can be made at a moment."""
+    return UUID(int=max(int(moment.timestamp() * 1000), 0) << 80)
 
 
-def _events_groups(facts: _Facts) -> str:
-    columns = ", ".join(f"toString({column})" for column in facts.events_groups)
-    return f"toString(toDate({facts.events_day})), {columns}"
-
-
-def _ask(connection: Connection, statement: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, arguments)
-        return cursor.fetchall()
-
-
-def _words(values: tuple[Any, ...] | None) -> str:
-    return "nothing" if values is None else " ".join(str(value) for value in values)
+def _first_id_of(days: Sequence[date]) -> UUID:
+    first = min(days, default=date(1970, 1, 2))
+    return _first_id(datetime(first.year, first.month, first.day, tzinfo=UTC) - DAY_AGE)
