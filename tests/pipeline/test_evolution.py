@@ -65,13 +65,15 @@ def under_load(settings: Settings) -> Iterator[list[str]]:
 
 
 def publish_the_column(book: Books) -> None:
-    """What the next version's migration does, in one transaction."""
+    """What the next version's migration does, in one transaction; it publishes another table, too."""
     lists = ", ".join(
         f"{table.name} ({', '.join(NEWER.columns if table is OURS else table.columns)})"
         for table in catalog.PUBLISHED.values()
     )
-    book.ask(f"BEGIN; ALTER TABLE transactions ADD COLUMN channel text; ALTER PUBLICATION countroom SET TABLE {lists}; "
-             "COMMIT")  # fmt: skip
+    book.ask(
+        "BEGIN; CREATE TABLE newer (id uuid PRIMARY KEY); ALTER TABLE transactions ADD COLUMN channel text; "
+        f"ALTER PUBLICATION countroom SET TABLE {lists}, newer; INSERT INTO newer VALUES (gen_random_uuid()); COMMIT"
+    )
 
 
 def test_a_column_is_added_under_load_and_an_older_program_goes_on_until_it_is_replaced(
