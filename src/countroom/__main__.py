@@ -38,6 +38,7 @@ for _name in (
     "work",
     "migrate",
     "refresh",
+    "rebuild",
     "check",
     "reconcile",
     "simulate",
