@@ -7,7 +7,13 @@ from countroom.refusal import Refusal
 from countroom.schema.enumerations import StaffRole
 
 Right = Literal[
-    "propose_round_closings", "decide_round_closings", "rotate_provider_keys", "send_test_calls", "settle_dead_letters"
+    "propose_round_closings",
+    "decide_round_closings",
+    "rotate_provider_keys",
+    "send_test_calls",
+    "settle_dead_letters",
+    "switch_games",
+    "import_games",
 ]
 
 RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
@@ -17,6 +23,9 @@ RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
     "rotate_provider_keys": frozenset({"admin"}),
     "send_test_calls": frozenset({"admin", "support"}),
     "settle_dead_letters": frozenset({"admin"}),
+    # Where and for whom a game may be launched is the licence's matter.
+    "switch_games": frozenset({"admin", "compliance"}),
+    "import_games": frozenset({"admin", "compliance"}),
 }
 
 
