@@ -156,7 +156,7 @@ class Casino:
 
 
 @asynccontextmanager
-async def open_casino(database_url: str) -> AsyncIterator[Casino]:
+async def open_casino(database_url: str, *, lanes: int = 1) -> AsyncIterator[Casino]:
     database = await Database.connect(database_url, size_max=5)
     try:
         await games.ensure_provider(
@@ -176,7 +176,7 @@ async def open_casino(database_url: str) -> AsyncIterator[Casino]:
             volatility="low",
             genre="slots",
         )
-        async with service.Batcher(database) as batcher:
+        async with service.Batcher(database, lanes=lanes) as batcher:
             yield Casino(database, batcher, game_id)
     finally:
         await asyncio.wait_for(database.close(), 10)

@@ -21,7 +21,9 @@ import redis as redis_client
 from clickhouse_connect.driver.client import Client
 from confluent_kafka.admin import AdminClient
 
+from certificates import with_tls
 from contract_matrix import matrix
+from countroom.embedded import kafka as embedded_kafka
 from countroom.embedded import postgres
 from countroom.embedded import stores as embedded_stores
 from countroom.embedded.kafka import Kafka
@@ -109,7 +111,8 @@ def clickhouse_url(stores: RunningStores, warehouse_administration: Client) -> I
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Kafka]:
     """Apache Kafka, started once."""
-    with data_folder() as folder:
+    with data_folder() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded_kafka, "PROPERTIES", with_tls(folder, embedded_kafka.PROPERTIES))
         broker = Kafka(folder)
         broker.start()
         yield broker

@@ -38,7 +38,9 @@ for _name in (
     "work",
     "migrate",
     "refresh",
+    "rebuild",
     "check",
+    "reconcile",
     "simulate",
 ):
     app.command(f"countroom.commands.{_name}:{_name}", name=_name)

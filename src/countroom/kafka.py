@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -14,6 +14,8 @@ from countroom.settings import Settings
 
 ANSWER_SECONDS: Final = 10.0
 """How long a broker may take to answer a question about topics or offsets."""
+HEARING_SECONDS: Final = 0.1
+"""How long what was heard meanwhile may take to be told."""
 PARTITIONS: Final = 6
 """Of each topic: so many loaders can share the work, and one machine carries them easily."""
 
@@ -123,7 +125,9 @@ def ensure_topics(brokers: Configuration, topics: Iterable[str], copies_max: int
     Raises:
         KafkaAwayError: they could not be made.
     """
-    administration = AdminClient(dict(brokers), logger=_log)
+    heard: list[str] = []
+    options: dict[str, Any] = {**brokers, "error_cb": lambda error: heard.append(error.str())}
+    administration = AdminClient(options, logger=_log)
     try:
         cluster = administration.list_topics(timeout=ANSWER_SECONDS)
         known = cluster.topics
@@ -144,7 +148,15 @@ def ensure_topics(brokers: Configuration, topics: Iterable[str], copies_max: int
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
     except (KafkaException, TimeoutError) as error:
-        raise KafkaAwayError(str(error)) from error
+        administration.poll(HEARING_SECONDS)
+        raise KafkaAwayError(_reason(error, heard)) from error
+
+
+def _reason(error: Exception, heard: list[str]) -> str:
+    """Return why Kafka cannot be reached: that nobody answers says less than what was heard meanwhile."""
+    telling = [sentence for sentence in heard if "SSL" in sentence or "uthenticat" in sentence]
+    what = (telling or heard or [""])[-1]
+    return f"{what} ({error})" if what else str(error)
 
 
 def ends(brokers: Configuration, group: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:

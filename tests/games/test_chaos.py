@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from countroom.demo.paytable import BY_SLUG
 from countroom.demo.provider import Provider
 from countroom.demo.rounds import Owed
 from countroom.games import service as games
+from countroom.games.reconciliation import service as reconciliation
 from countroom.settings import Settings
 from serving import Served, serving
 
@@ -32,7 +34,7 @@ ROUNDS: Final = int(os.environ.get("CHAOS_ROUNDS", "480"))
 PLAYERS: Final = 24
 SEED: Final = int(os.environ.get("SEED", "0")) or None
 GAMES: Final = ("golden-ledger", "northern-lights", "rocket-run", "lucky-scratch")
-PURSE: Final = {"EUR": ("120.00", ("0.20", "0.50", "1.00", "5.00")), "JPY": ("12000", ("20", "50", "100", "500"))}
+PURSE: Final = {"EUR": ("600.00", ("0.20", "0.50", "1.00", "5.00")), "JPY": ("60000", ("20", "50", "100", "500"))}
 OWED_SECONDS: Final = 120.0
 LINES: Final = httpx.Limits(max_connections=2 * PLAYERS)
 
@@ -103,6 +105,7 @@ async def test_whatever_a_provider_does_both_ledgers_agree_to_the_cent(
     monkeypatch.setattr(rounds, "LATE_SECONDS", (0.0, 0.5))
     seed = SEED or random.SystemRandom().randrange(2**32)
     chance = random.Random(seed)  # noqa: S311 - told below, to be played again
+    began = datetime.now(UTC).date()
     async with table(settings, chance) as playing:
         accounts = await asyncio.gather(*(playing.play(chance, one, ROUNDS // PLAYERS) for one in range(PLAYERS)))
         await playing.until_nothing_is_owed()
@@ -116,8 +119,24 @@ async def test_whatever_a_provider_does_both_ledgers_agree_to_the_cent(
         theirs = {(account, currency): Decimal(PURSE[currency][0]) + won.get((account, currency), 0)
                   for account, currency in accounts}  # fmt: skip
         assert await _ours(playing.served.casino) == theirs
+        await _its_report_matches(playing, began)
         for story in ("plain", "bet_reversed", "reversed_unseen", "win_first", "win_late", "reversed_late", "given up"):
             assert playing.told[story] > 0, (seed, playing.told)
+
+
+async def _its_report_matches(playing: Table, day: date) -> None:
+    """The provider's own report, compared as an operator would: every line is here, and nothing else is."""
+    report = await playing.provider.get(f"/reports/{day}")
+    found = await reconciliation.compare(
+        playing.served.casino.database, provider_code="sandbox", day=day, time_zone="UTC", file_name="report.csv",
+        chunks=[report.content], staff_id=None,
+    )  # fmt: skip
+    if datetime.now(UTC).date() != day:
+        return  # it was played over midnight: some of it is in the next report
+    listed = await reconciliation.differences(playing.served.casino.database, found, limit=5)
+    assert (found.difference_count, listed) == (0, [])
+    assert found.matched_count == found.line_count == len(report.content.splitlines()) - 1
+    assert all(one.agrees for one in found.sums)
 
 
 async def _ours(casino: Casino) -> dict[tuple[str, str], Decimal]:

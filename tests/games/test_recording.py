@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casino import PROVIDER_KEY, SECRET_KEY, Casino, open_casino
@@ -46,6 +46,7 @@ def call(n: int = 0, key: str = PROVIDER_KEY, size: int = 0) -> Callback:
 # Without a store -------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0001, 10.0), min_size=1, max_size=300), st.sampled_from([0.5, 0.95, 0.99]))
 def test_a_percentile_is_right_to_one_place_of_the_histogram(seconds: list[float], share: float) -> None:
     tally = Tally()
@@ -108,6 +109,7 @@ def test_secrets_in_headers_and_queries_are_hidden_and_the_rest_is_as_it_came() 
     assert masking.query(b"a=1&token=xyz&b=") == "a=1&token=•••• (3 characters)&b="
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_whatever_strangers_send_can_be_shown_and_stored(raw: bytes) -> None:
     for text in (masking.body(raw), masking.query(raw), *masking.headers({raw: raw})[0]):

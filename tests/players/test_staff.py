@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 from redis.asyncio import Redis
 
 from countroom import redis as redis_tap
-from countroom.players import attempts, service, staff
+from countroom.players import attempts, audit, service, staff
 from countroom.postgres import Database
 
 HOME = "192.0.2.1"
@@ -49,6 +50,21 @@ async def test_a_new_password_ends_old_sessions_and_the_old_password(database: D
     with pytest.raises(service.WrongCredentials):
         await staff.sign_in(database, redis, email=email, password=old, address=HOME)
     await staff.sign_in(database, redis, email=email, password=new, address=HOME)
+
+
+async def test_somebody_is_added_once_with_a_role_and_that_is_in_the_audit_log(
+    database: Database, redis: Redis
+) -> None:
+    password = await staff.add(database, email="Ada@Example.com", name="Ada", role="support")
+    _, member = await staff.sign_in(database, redis, email="ada@example.com", password=password, address=HOME)
+    assert (member.name, member.role) == ("Ada", "support")
+    with pytest.raises(staff.StaffEmailTaken):
+        await staff.add(database, email="ada@example.com", name="Another", role="admin")
+    (noted,) = await audit.of(database, ("staff", str(member.staff_id)))
+    assert (noted.who, noted.action, noted.details) == ("command line", "staff added", {"role": "support"})
+    for change in ("DELETE FROM audit_log", "UPDATE audit_log SET action = 'nothing'", "TRUNCATE audit_log"):
+        with pytest.raises(asyncpg.RestrictViolationError):
+            await database.fetch(change)
 
 
 async def test_a_password_is_not_made_for_nobody(database: Database) -> None:

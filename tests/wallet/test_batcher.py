@@ -190,7 +190,7 @@ async def test_giving_up_never_stops_a_write_that_has_begun_nor_a_neighbours(cas
 
 async def test_stopping_takes_nothing_more_and_answers_everything_it_took(casino: Casino) -> None:
     player = await casino.player(main="10.00")
-    batcher = Batcher(casino.database)
+    batcher = Batcher(casino.database, lanes=1)
     await batcher.__aenter__()
     async with held(casino, player):
         calls = [asyncio.create_task(batcher.submit(player.command(Bet(f"b{n}", CENT)))) for n in range(20)]
@@ -360,7 +360,7 @@ async def test_several_batchers_never_wait_for_each_other_in_a_circle(casino: Ca
         for _ in range(3):
             database = await Database.connect(database_url, size_max=3, point_reads_only=True, statement_seconds=20)
             stack.push_async_callback(database.close)
-            batchers.append(await stack.enter_async_context(Batcher(database)))
+            batchers.append(await stack.enter_async_context(Batcher(database, lanes=1)))
 
         async def play(number: int, turn: int) -> Answer:
             order = players if number % 2 else players[::-1]

@@ -80,7 +80,8 @@ async def _play(table: Table, seed: int, drawn: list[History]) -> None:
 
 
 async def _open(database_url: str, held: AsyncExitStack) -> tuple[Casino, Table]:
-    casinos = [await held.enter_async_context(open_casino(database_url)) for _ in range(2)]
+    # A process that is alone has two passes under way at once, one beside others has one.
+    casinos = [await held.enter_async_context(open_casino(database_url, lanes=lanes)) for lanes in (2, 1)]
     connections = await held.enter_async_context(
         asyncpg.create_pool(database_url, min_size=1, max_size=4, server_settings={"timezone": "UTC"})
     )

@@ -46,6 +46,9 @@ async def test_the_console_of_every_dialect(settings: Settings) -> None:
         for dialect in CALLERS:
             await _a_test_call_moves_nothing(ada, eve, f"/a-{dialect}", dialect)
         assert await served.casino.everything() == before
+        bob = await sign_in(served, "bob", "cashier")
+        for dialect, caller in CALLERS.items():
+            await _what_comes_after_the_staff_has_ended_a_round(ada, bob, caller(served), seats[dialect])
         for dialect, caller in CALLERS.items():
             await _keys_are_rotated_while_calls_come(ada, eve, caller(served), seats[dialect])
         await _what_was_called_is_shown(ada, served)
@@ -65,6 +68,33 @@ async def _a_test_call_moves_nothing(ada: Desk, eve: Desk, path: str, dialect: s
         assert "•••• (64 characters)" in answered.text
     refused = await eve.post(f"{path}/test-call")
     assert (refused.status_code, "may not do this" in refused.text) == (403, True)
+
+
+async def _what_comes_after_the_staff_has_ended_a_round(ada: Desk, bob: Desk, caller: Caller, seat: Seat) -> None:
+    """A late win is paid as the dialect says, a late bet is refused, and a bet goes back once."""
+    for action in ("settle", "cancel"):
+        assert (await caller.bet(seat, f"{action} b", "0.10", action)).word == caller.OK
+        await ended(ada, bob, caller.id(action), action)
+        late = await caller.win(seat, f"{action} w", "0.10", action, bet=f"{action} b")
+        is_lost = action == "cancel" and caller.policies.win_without_bet == "refused"
+        assert late.word == (caller.word("rolled_back") if is_lost else caller.OK)
+    assert (await caller.bet(seat, "late", "0.10", "settle")).word == caller.word("round_closed")
+    again = await caller.reverse(seat, "x", "cancel b", "0.10", "cancel")
+    is_refused = caller.policies.second_reversal == "refused"
+    assert again.word == (caller.word("rolled_back") if is_refused else caller.OK)
+
+
+async def ended(ada: Desk, bob: Desk, external_id: str, action: str) -> None:
+    (row,) = await ada.served.casino.database.fetch("SELECT id FROM game_rounds WHERE external_id = $1", external_id)
+    proposed = await ada.served.http.post(
+        f"/api/v1/rounds/{row['id']}/closings", headers=ada.headers, json={"action": action, "reason": "lost"}
+    )
+    decision = f"/api/v1/round-closings/{proposed.json()['id']}/decision"
+    told = await bob.served.http.post(decision, headers=bob.headers, json={"decision": "approved"})
+    assert told.json()["round"]["status"] == {"settle": "settled", "cancel": "cancelled"}[action], told.text
+    await ada.served.recorder.flush()
+    shown = await ada.served.http.get(f"/backoffice/rounds/{row['id']}", headers=ada.headers)
+    assert "Raw calls that name it" in shown.text
 
 
 async def _keys_are_rotated_while_calls_come(ada: Desk, eve: Desk, old: Caller, seat: Seat) -> None:
@@ -109,7 +139,7 @@ async def _what_was_called_is_shown(ada: Desk, served: Served) -> None:
     (key,) = re.findall("<code>([\\w-]{43})</code>", made.text)
     assert key not in (await ada.get("/a-gcp-v1")).text
     logged = await served.casino.database.fetch("SELECT details::text FROM audit_log")
-    assert len(logged) == 2 * len(CALLERS) + 1
+    assert len(logged) == (4 + 2) * len(CALLERS) + 1 + 3  # closings, keys, the one made here, and the staff
     assert not [row for row in logged if key in row["details"] or SECRET_KEY in row["details"]]
 
 

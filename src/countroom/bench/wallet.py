@@ -21,16 +21,13 @@ from rich.table import Table
 from countroom.bench.history import grow
 from countroom.bench.yardstick import PLAYERS, PROVIDER, filled_stores, find_pgbench, row_by_row
 from countroom.postgres import Database
-from countroom.wallet.batch import Batcher, collect_rarely
+from countroom.wallet.batch import LANES, Batcher, collect_rarely
 from countroom.wallet.commands import Bet, Command, Play
 
 HOT_SHARE: Final = 0.9
 HOT_WALLETS: Final = 4
 """Nine bets of ten fall on so few wallets in the hot case: a popular table, or a bot."""
 
-
-LANES: Final = 2
-"""Nothing is done here but bets, so that one pass may decide while another is written."""
 WARM_UP_SECONDS: Final = 1.0
 """What connecting, planning and a first look at 10,000 players take is not what is measured."""
 GROWN: Final = "grown"
@@ -132,7 +129,7 @@ async def _measure(case: Case, seconds: float) -> Measured:
                 milliseconds.append((time.perf_counter() - began) * 1e3)
 
     collect_rarely()
-    async with Batcher(database, lanes=LANES) as batcher:
+    async with Batcher(database) as batcher:
         await asyncio.gather(*(call(batcher) for _ in range(case.callers)))
     await database.close()
     milliseconds.sort()

@@ -9,6 +9,7 @@ that was broken off goes on with the first table that was not finished.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ RETRY_SECONDS: Final = 2.0
 """The longest pause before another attempt: a waiting relay takes over within it."""
 SERVE_EVERY: Final = 1_024
 """Messages after which the producer's errors are looked at."""
+BUSY_SECONDS: Final = 1.0
+"""The least time between two positions that are confirmed while there is more to read: for each the producer's queue
+runs empty."""
 WAIT_SECONDS: Final = 0.5
 """How long to wait for Kafka at a time, before PostgreSQL hears that this process lives."""
 
@@ -79,7 +83,7 @@ def _session(database_url: str, brokers: kafka.Configuration, stop: threading.Ev
     with copied(database_url, brokers, stop, wish) as (_, name, topics), wal.Reader(database_url, name) as reader:
         topics.waiting = reader.keep_alive
         _log.info("following the log", slot=name)
-        Stream(reader, topics).follow(stop)
+        Stream(reader, topics, BUSY_SECONDS).follow(stop)
 
 
 def _copy_alone(database_url: str, brokers: kafka.Configuration, stop: threading.Event, wish: Wish) -> None:
@@ -169,11 +173,14 @@ class Topics:
 
     is_full = False
     """The producer's queue is bounded: what does not fit waits in ``add``."""
+    is_busy = False
+    """``settle`` returns when it is done."""
 
     def __init__(self, brokers: kafka.Configuration, stop: threading.Event) -> None:
         self._producer: Producer = kafka.producer(brokers, self._failed, self._error, meters.Statistics().hear)
         self._stop = stop
         self._failure: KafkaError | None = None
+        self._safe: wal.Commit | None = None
         self.rows = 0
         self.waiting: Callable[[], None] = lambda: None
         """Called while Kafka keeps us waiting."""
@@ -217,8 +224,18 @@ class Topics:
         self._check()
         self.rows = 0
 
-    def record(self, commit: wal.Commit) -> None:
-        """Kafka itself remembers; nothing else is needed."""
+    def settle(self, commit: wal.Commit | None) -> None:
+        """Flush; Kafka itself remembers how far it has come."""
+        rows, begun = self.rows, time.monotonic()
+        self.flush()
+        self._safe = commit
+        meters.settled(rows, time.monotonic() - begun, commit.ts_us if commit is not None else 0)
+
+    def settled(self, *, wait: bool) -> wal.Commit | None:
+        """Return the last commit that was flushed; there is never one to wait for."""
+        _ = wait
+        commit, self._safe = self._safe, None
+        return commit
 
     def _flush(self) -> int:
         try:

@@ -26,6 +26,8 @@ was confirmed, and a long transaction's first changes may. The server sends keep
 transaction only after half a minute of silence, so nothing that is complete may wait that long."""
 IDLE_SECONDS: Final = 1.0
 """How long an idle stream waits before it looks whether it should stop."""
+BUSY_SECONDS: Final = 0.01
+"""How long it waits before it looks whether the sink is done."""
 RETRY_FIRST_SECONDS: Final = 0.2
 """First pause before another attempt; each is twice the one before."""
 
@@ -37,60 +39,80 @@ class Sink(Protocol):
 
     @property
     def rows(self) -> int:
-        """Messages that were added and are not yet settled."""
+        """Messages that were added since it was last told to settle."""
 
     @property
     def is_full(self) -> bool:
         """Whether it must settle before it takes more in, however long the transaction is."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is not yet safe of what it was told to settle."""
+
     def add(self, message: wal.Message) -> None:
         """Take a message in."""
 
-    def flush(self) -> None:
-        """Make everything safe that was added; raises what the driver of this sink lets pass."""
+    def settle(self, commit: wal.Commit | None) -> None:
+        """Begin to make safe what was added, and to note that nothing up to this commit is missing then.
 
-    def record(self, commit: wal.Commit) -> None:
-        """Note that everything up to this commit is safe, before the slot is told so."""
+        May return before that is done, and waits first for what it was told before. Raises what the driver of this
+        sink lets pass.
+        """
+
+    def settled(self, *, wait: bool) -> wal.Commit | None:
+        """Return the last commit that has become safe since this was last asked; raises as ``settle`` does."""
 
 
 class Stream:
     """Follows an open stream into a sink."""
 
-    def __init__(self, reader: wal.Reader, sink: Sink) -> None:
+    def __init__(self, reader: wal.Reader, sink: Sink, busy_seconds: float = FLUSH_SECONDS) -> None:
+        """Follow it; ``busy_seconds`` is the least time between two settlements while there is more to read."""
         self._reader = reader
         self._sink = sink
+        self._busy_seconds = busy_seconds
         self._commit: wal.Commit | None = None
-        """The last transaction that was read to its end and is not yet settled."""
+        """The last transaction that was read to its end and is not yet being settled."""
         self._settled_at = 0.0
 
     def follow(self, stop: threading.Event) -> None:
         """Move changes until ``stop`` is set, then settle what is complete."""
         pulse.say("following")
-        read, add = self._reader.read, self._sink.add
+        read, add, message, commit = self._reader.read, self._sink.add, wal.Message, wal.Commit
         rows = 0
         while not stop.is_set():
             item = read()
-            if isinstance(item, wal.Message):
-                add(item)
+            kind = type(item)
+            if kind is message:
+                add(item)  # type: ignore[arg-type]
                 rows += 1
-                if rows % ROWS_BETWEEN_LOOKS == 0 and self._commit is not None and self._due() <= 0:
-                    self._settle()
-                elif self._sink.is_full:
-                    self._sink.flush()
-            elif isinstance(item, wal.Commit):
-                self._commit = item
-                if self._due() <= 0:
-                    self._settle()
+                if rows % ROWS_BETWEEN_LOOKS == 0:
+                    self._look()
+            elif kind is commit:
+                self._commit = item  # type: ignore[assignment]
+                self._look()
             elif item is wal.Nothing.IDLE:
                 self._idle()
         self._settle()
+        self._confirm(wait=True)
 
-    def _due(self) -> float:
+    def _look(self) -> None:
+        """Do what is due while there may be more to read."""
+        self._confirm()
+        if self._sink.is_full:
+            self._settle(always=True)
+        elif self._commit is not None and self._due(self._busy_seconds) <= 0 and not self._sink.is_busy:
+            self._settle()
+
+    def _due(self, seconds: float = FLUSH_SECONDS) -> float:
         """Return in how many seconds the next settlement may happen."""
-        return self._settled_at + FLUSH_SECONDS - time.monotonic()
+        return self._settled_at + seconds - time.monotonic()
 
     def _idle(self) -> None:
-        if self._commit is None:
+        self._confirm()
+        if self._sink.is_busy:
+            self._reader.wait(BUSY_SECONDS)
+        elif self._commit is None:
             if self._sink.rows == 0:
                 self._reader.confirm_idle()
             self._reader.wait(IDLE_SECONDS)
@@ -99,18 +121,18 @@ class Stream:
         else:
             self._settle()
 
-    def _settle(self) -> None:
+    def _settle(self, *, always: bool = False) -> None:
         """Make safe, record, confirm: in this order."""
-        commit = self._commit
-        if commit is None:
-            return
-        rows, begun = self._sink.rows, time.monotonic()
-        self._sink.flush()
-        self._sink.record(commit)
-        self._reader.confirm(commit.lsn)
-        self._commit = None
-        self._settled_at = time.monotonic()
-        meters.settled(rows, self._settled_at - begun, commit.ts_us)
+        if self._commit is not None or always:
+            commit, self._commit = self._commit, None
+            self._sink.settle(commit)
+            self._settled_at = time.monotonic()
+            self._confirm()
+
+    def _confirm(self, *, wait: bool = False) -> None:
+        commit = self._sink.settled(wait=wait)
+        if commit is not None:
+            self._reader.confirm(commit.lsn)
 
 
 def keep_trying(

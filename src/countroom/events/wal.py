@@ -17,7 +17,7 @@ import msgspec
 import psycopg2
 from psycopg2.extras import LogicalReplicationConnection
 
-from countroom.events import catalog
+from countroom.events import catalog, compiled
 
 POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 in microseconds since 1970: what PostgreSQL counts from."""
@@ -71,7 +71,7 @@ class Decoder:
     """Turns ``pgoutput`` payloads (protocol 1) into messages."""
 
     def __init__(self) -> None:
-        self._relations: dict[int, tuple[str, int, catalog.Encode]] = {}
+        self._relations: dict[bytes, tuple[str, int, catalog.Encode, compiled.EncodeRow]] = {}
         self._ts_us = 0
         self.in_transaction = False
 
@@ -79,15 +79,9 @@ class Decoder:
         """Return what a payload says."""
         kind = payload[0]
         if kind == _INSERT:
-            topic, key, encode = self._relations[_word(payload, 1)[0]]
-            values = _values(payload, 6)
-            return Message(topic, lsn, encode(values, "c", lsn, self._ts_us), values[key] or "")
+            return self._message(payload, lsn, "c", b"c")
         if kind == _UPDATE:
-            topic, key, encode = self._relations[_word(payload, 1)[0]]
-            # An old key comes first only if the key changed; a published key never does.
-            assert payload[5] == _NEW, f"the key of a row of {topic} changed"
-            values = _values(payload, 6)
-            return Message(topic, lsn, encode(values, "u", lsn, self._ts_us), values[key] or "")
+            return self._message(payload, lsn, "u", b"u")
         if kind == _BEGIN:
             self._ts_us = _long(payload, 9)[0] + POSTGRES_EPOCH_US
             self.in_transaction = True
@@ -98,9 +92,18 @@ class Decoder:
             self._learn(payload)
         return Nothing.PASSED
 
+    def _message(self, payload: bytes, lsn: int, op: str, op_bytes: bytes) -> Message:
+        topic, key, encode, encode_row = self._relations[payload[1:5]]
+        usual = encode_row(payload, op_bytes, lsn, self._ts_us)
+        if usual is not None:
+            return Message(topic, lsn, usual[0], usual[1])
+        # An old key comes first only if the key changed; a published key never does.
+        assert payload[5] == _NEW, f"the key of a row of {topic} changed"
+        values = _values(payload, 6)
+        return Message(topic, lsn, encode(values, op, lsn, self._ts_us), values[key] or "")
+
     def _learn(self, payload: bytes) -> None:
         """Remember a table's columns; the server repeats them when they change."""
-        number = _word(payload, 1)[0]
         end = payload.index(0, 5)
         start = end + 1
         end = payload.index(0, start)
@@ -115,7 +118,7 @@ class Decoder:
             start = end + 9  # type and modifier
         table = catalog.PUBLISHED[name]
         encode = catalog.encoder(table, columns)
-        self._relations[number] = (name, columns.index(table.key), encode)
+        self._relations[payload[1:5]] = (name, columns.index(table.key), encode, compiled.encoder(table, columns))
 
 
 def _values(payload: bytes, at: int) -> list[str | None]:

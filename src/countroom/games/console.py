@@ -187,10 +187,14 @@ async def last_exchanges(database: Database, code: str, *, only_refused: bool) -
     rows = await recording_queries.exchanges(
         database, code, limit=EXCHANGES_SHOWN, fine_codes=sorted(FINE_CODES) if only_refused else []
     )
-    return [
-        ExchangeShown(**{**row, "headers": msgspec.json.decode(row["headers"], type=list[tuple[str, str]])})
-        for row in rows
-    ]
+    return [_exchange(row) for row in rows]
+
+
+async def exchanges_of_round(database: Database, provider: str, external_id: str) -> list[ExchangeShown]:
+    """Return those of the provider's kept calls that name a round by the provider's id, oldest first."""
+    named = msgspec.json.encode(external_id).decode()
+    rows = await recording_queries.exchanges_naming(database, provider, named, EXCHANGES_SHOWN)
+    return [_exchange(row) for row in rows]
 
 
 async def make_test_call(database: Database, member: StaffSession, provider: Provider) -> tuple[Callback, bool]:
@@ -211,6 +215,10 @@ async def make_test_call(database: Database, member: StaffSession, provider: Pro
     seat = Seat(*row.values()) if row else Seat(NOBODY, NOBODY, next(iter(provider.games), "none"), "EUR")
     callback = dialect.balance_call(provider.signing_keys[-1], seat)
     return callback, dialect.admits(provider, callback)
+
+
+def _exchange(row: Record) -> ExchangeShown:
+    return ExchangeShown(**{**row, "headers": msgspec.json.decode(row["headers"], type=list[tuple[str, str]])})
 
 
 def _line(row: Record, counted: Figures, last_call_at: datetime | None, secret_key: str) -> ProviderLine:

@@ -94,6 +94,23 @@ async def exchanges(database: Database, provider: str, *, limit: int, fine_codes
     )
 
 
+async def exchanges_naming(database: Database, provider: str, text: str, limit: int) -> Sequence[Record]:
+    """Read those of a provider's kept calls whose body has this text in it, oldest first."""
+    return await database.fetch(
+        """
+        SELECT id, answered_at, action, method, query, headers, body, body_bytes, status, code, answer, answer_bytes,
+               microseconds, key_print
+          FROM provider_exchanges
+         WHERE provider = $1 AND position($2 IN body) > 0
+         ORDER BY id
+         LIMIT $3
+        """,
+        provider,
+        text,
+        limit,
+    )
+
+
 async def keys_seen(database: Database, provider: str) -> Sequence[Record]:
     """Read when each key has last signed one of the calls that are kept."""
     return await database.fetch(

@@ -21,12 +21,11 @@ from countroom import clickhouse
 from countroom.marts.days import Day, date_in, day_in
 from countroom.refusal import Refusal
 from countroom.settings import Settings
-from countroom.warehouse import schema
+from countroom.warehouse import positions, schema
 
 OVERLAP: Final = timedelta(seconds=30)
 """Rows are stamped when their insert begins and are seen when it ends; no insert takes longer."""
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LOCK: Final = 0x6B7069  # "kpi": two refreshes at once would only repeat each other's work
 
 _COMPONENTS: Final = ("bets_sum", "wins_sum", "gross_gaming_revenue", "deposits_sum", "withdrawals_sum")
 
@@ -155,7 +154,8 @@ def _changed(settings: Settings, client: Client, books: Connection, since: datet
     quarters = client.query(_sql("changes"), parameters={"since": since}).result_columns
     days = {date_in(settings.reporting_time_zone, quarter) for column in quarters for quarter in column}
     known = {row[0] for row in client.query("SELECT DISTINCT date FROM daily_kpi").result_rows}
-    days |= _days_of_rates(settings, books, since) & known
+    # The first time ever, or after a rebuild: a day may have lost all that it had.
+    days |= known if since == BEGINNING else _days_of_rates(settings, books, since) & known
     days |= {row[0] for row in _ask(books, "SELECT day FROM kpi_refusals")}
     return sorted(days)
 
@@ -247,7 +247,7 @@ def _books(database_url: str) -> Iterator[Connection]:
     """Connect to PostgreSQL with the right to refresh, which one connection at a time has."""
     with closing(psycopg2.connect(database_url, options="-c timezone=UTC")) as connection:
         connection.autocommit = True
-        _ask(connection, "SELECT pg_advisory_lock(%s)", (_LOCK,))
+        _ask(connection, "SELECT pg_advisory_lock(%s)", (positions.MARTS_LOCK,))
         yield connection
 
 

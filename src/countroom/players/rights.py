@@ -7,14 +7,10 @@ from countroom.refusal import Refusal
 from countroom.schema.enumerations import StaffRole
 
 Right = Literal[
-    "propose_round_closings",
-    "decide_round_closings",
-    "rotate_provider_keys",
-    "send_test_calls",
-    "settle_dead_letters",
-    "switch_games",
-    "import_games",
-]
+    "propose_round_closings", "decide_round_closings", "rotate_provider_keys", "send_test_calls",
+    "settle_dead_letters", "compare_reports", "note_differences",
+    "switch_games", "import_games",
+]  # fmt: skip
 
 RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
     # Support sees the player's trouble first; who moves money decides, and never alone.
@@ -26,6 +22,9 @@ RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
     # Where and for whom a game may be launched is the licence's matter.
     "switch_games": frozenset({"admin", "compliance"}),
     "import_games": frozenset({"admin", "compliance"}),
+    # Comparing moves nothing, and shows every player's bets: who answers for the money does it.
+    "compare_reports": frozenset({"admin", "compliance", "cashier", "analyst"}),
+    "note_differences": frozenset({"admin", "compliance", "cashier"}),
 }
 
 

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from countroom.clock import Clock, new_id
 from countroom.clock import now as system_clock
-from countroom.players import passwords, queries, rules, sessions
+from countroom.players import audit, passwords, queries, rules, sessions
 from countroom.players.service import WrongCredentials, count_sign_in, forgive_sign_in
 from countroom.postgres import Database
 from countroom.refusal import Refusal
@@ -77,6 +77,8 @@ async def add(database: Database, *, email: str, name: str, role: StaffRole) -> 
     async with database.transaction() as tx:
         if not await queries.insert_staff(tx, member=member):
             raise StaffEmailTaken(field="email")
+        about = ("staff", str(member.id))
+        await audit.note(tx, staff_id=None, action="staff added", about=about, details={"role": role})
     return password
 
 

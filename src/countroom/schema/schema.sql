@@ -429,6 +429,59 @@ CREATE UNLOGGED TABLE public.provider_minutes (
 )
 WITH (fillfactor='50');
 
+CREATE TABLE public.reconciliation_differences (
+    reconciliation_id uuid NOT NULL,
+    number integer NOT NULL,
+    kinds text[] NOT NULL,
+    transaction_id text NOT NULL,
+    line bigint,
+    their_type text,
+    their_status text,
+    their_amount numeric(18,2),
+    their_currency text,
+    their_round text,
+    their_player text,
+    our_id uuid,
+    our_type text,
+    our_status text,
+    our_amount numeric(18,2),
+    our_currency text,
+    our_round text,
+    our_player uuid,
+    our_created_at timestamp with time zone,
+    reversed_by text,
+    CONSTRAINT reconciliation_differences_have_a_kind CHECK ((cardinality(kinds) > 0))
+);
+
+CREATE TABLE public.reconciliation_notes (
+    id uuid NOT NULL,
+    reconciliation_id uuid NOT NULL,
+    number integer NOT NULL,
+    staff_id uuid NOT NULL,
+    note text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT reconciliation_notes_say_something CHECK (((length(note) >= 1) AND (length(note) <= 500)))
+);
+
+CREATE TABLE public.reconciliations (
+    id uuid NOT NULL,
+    provider_id uuid NOT NULL,
+    day date NOT NULL,
+    time_zone text NOT NULL,
+    file_name text NOT NULL,
+    file_hash bytea NOT NULL,
+    staff_id uuid,
+    line_count bigint NOT NULL,
+    matched_count bigint NOT NULL,
+    difference_count bigint NOT NULL,
+    kinds jsonb NOT NULL,
+    sums jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT reconciliations_count_every_line CHECK ((matched_count <= line_count)),
+    CONSTRAINT reconciliations_file_hash_is_sha_256 CHECK ((length(file_hash) = 32)),
+    CONSTRAINT reconciliations_file_name_is_short CHECK ((length(file_name) <= 200))
+);
+
 CREATE TABLE public.relay_copies (
     slot text NOT NULL,
     cluster text NOT NULL,
@@ -698,6 +751,15 @@ ALTER TABLE ONLY public.provider_exchanges
 ALTER TABLE ONLY public.provider_minutes
     ADD CONSTRAINT provider_minutes_pkey PRIMARY KEY (provider, minute, process);
 
+ALTER TABLE ONLY public.reconciliation_differences
+    ADD CONSTRAINT reconciliation_differences_in_order PRIMARY KEY (reconciliation_id, number);
+
+ALTER TABLE ONLY public.reconciliation_notes
+    ADD CONSTRAINT reconciliation_notes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.reconciliations
+    ADD CONSTRAINT reconciliations_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.relay_copies
     ADD CONSTRAINT relay_copies_pkey PRIMARY KEY (slot, cluster, topic);
 
@@ -789,6 +851,10 @@ CREATE INDEX proofs_latest_of_scope ON public.proofs USING btree (promise, scope
 
 CREATE INDEX provider_exchanges_latest ON public.provider_exchanges USING btree (provider, id);
 
+CREATE INDEX reconciliation_notes_by_difference ON public.reconciliation_notes USING btree (reconciliation_id, number, id);
+
+CREATE INDEX reconciliations_latest ON public.reconciliations USING btree (provider_id, id DESC);
+
 CREATE INDEX round_closings_by_round ON public.round_closings USING btree (round_id, id);
 
 CREATE UNIQUE INDEX round_closings_one_open ON public.round_closings USING btree (round_id) WHERE (outcome IS NULL);
@@ -812,6 +878,12 @@ CREATE TRIGGER game_rounds_never_deleted BEFORE DELETE OR TRUNCATE ON public.gam
 CREATE TRIGGER game_sessions_raise_versions AFTER INSERT OR DELETE OR UPDATE OF user_id, game_id, currency, status ON public.game_sessions FOR EACH ROW EXECUTE FUNCTION public.raise_purse_versions();
 
 CREATE TRIGGER games_raise_version AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.games FOR EACH STATEMENT EXECUTE FUNCTION public.raise_catalogue_version();
+
+CREATE TRIGGER reconciliation_differences_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.reconciliation_differences FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER reconciliation_notes_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.reconciliation_notes FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
+
+CREATE TRIGGER reconciliations_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.reconciliations FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
 CREATE TRIGGER seal_blocks_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.seal_blocks FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 
@@ -865,6 +937,21 @@ ALTER TABLE ONLY public.payment_events
 
 ALTER TABLE ONLY public.payments
     ADD CONSTRAINT payments_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.reconciliation_differences
+    ADD CONSTRAINT reconciliation_differences_reconciliation_exists FOREIGN KEY (reconciliation_id) REFERENCES public.reconciliations(id);
+
+ALTER TABLE ONLY public.reconciliation_notes
+    ADD CONSTRAINT reconciliation_notes_difference_exists FOREIGN KEY (reconciliation_id, number) REFERENCES public.reconciliation_differences(reconciliation_id, number);
+
+ALTER TABLE ONLY public.reconciliation_notes
+    ADD CONSTRAINT reconciliation_notes_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);
+
+ALTER TABLE ONLY public.reconciliations
+    ADD CONSTRAINT reconciliations_provider_exists FOREIGN KEY (provider_id) REFERENCES public.game_providers(id);
+
+ALTER TABLE ONLY public.reconciliations
+    ADD CONSTRAINT reconciliations_staff_exists FOREIGN KEY (staff_id) REFERENCES public.staff(id);
 
 ALTER TABLE ONLY public.reports
     ADD CONSTRAINT reports_user_exists FOREIGN KEY (user_id) REFERENCES public.users(id);

@@ -57,10 +57,11 @@ OUTSTANDING_MAX: Final = 2_000
 WAITING_SECONDS_MAX: Final = 4.0
 """A command that has waited longer is refused unwritten: no provider's time-out leaves more for an
 answer, and a write whose caller has gone only delays those who are still there."""
-LANES: Final = 1
-"""Passes under way at once in a web process: while PostgreSQL writes one, there are requests to read and answers to
-write, and one pass with everything that waits costs less than two with half of it. A process that does
-nothing else takes two, so that one decides while the other is written."""
+LANES: Final = 2
+"""Passes under way at once: one decides while another is written. More wait less and cost more, each being smaller."""
+LANES_AMONG_OTHERS: Final = 1
+"""Of a process beside others that do the same: those have work for PostgreSQL while this one reads requests and writes
+answers, and one pass with everything that waits costs less than two with half of it."""
 MEMORY_RESTS_SECONDS: Final = (0.1, 30.0)
 """So long a lane reads for everybody, after somebody else has written about a player whom it remembered: a
 refused pass costs more than a read one. Twice as long each time, where other processes play the same

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -26,10 +26,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from urllib3.exceptions import HTTPError
 
 from countroom import clickhouse, kafka
-from countroom.events import catalog, meters, pulse, wal
+from countroom.events import catalog, meters, pulse, slot, wal
 from countroom.events.stream import keep_trying
 from countroom.settings import Settings
-from countroom.warehouse import positions, schema
+from countroom.warehouse import backwards, positions, schema
 from countroom.warehouse.dead_letters import DeadLetters
 from countroom.warehouse.load import Batch, Loader, WarehouseAwayError
 
@@ -56,6 +56,7 @@ PASSING: Final = (
     KafkaException,
     kafka.KafkaAwayError,
     WarehouseAwayError,
+    schema.SchemaDiffersError,
 )
 """What passes by itself or by somebody's hand."""
 
@@ -76,6 +77,7 @@ def run(settings: Settings, brokers: kafka.Configuration, stop: threading.Event,
 
     Raises:
         ContractBrokenError: messages are refused wholesale.
+        PositionsBackwards: the log ends before what the warehouse holds of it.
     """
     assert settings.database_url is not None
     assert settings.clickhouse_url is not None
@@ -101,6 +103,8 @@ def _session(
         closing(kafka.consumer(brokers, GROUP)) as consumer,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert") as inserts,
     ):
+        schema.verify(client)
+        _refuse_backwards(database_url, client)
         member = _Member(consumer, Loader(client, letters.keep), client, inserts)
         member.subscribe(topics)
         pulse.say("following")
@@ -112,6 +116,15 @@ def _session(
                     stop.set()
                 looked_at = time.monotonic()
         member.settle()
+
+
+def _refuse_backwards(database_url: str, client: Client) -> None:
+    """Ask PostgreSQL where its log ends; it may be away, and what Kafka holds is loaded all the same."""
+    with (
+        suppress(psycopg2.OperationalError),
+        closing(psycopg2.connect(database_url, connect_timeout=wal.CONNECT_SECONDS)) as connection,
+    ):
+        backwards.refuse(connection, client, slot.identify(connection).slot)
 
 
 class _Graveyard:

@@ -1,6 +1,6 @@
 """Messages of the contract into ClickHouse: check, insert, and set aside what cannot be stored.
 
-A message is checked by a typed decode, and then its own bytes are inserted: ClickHouse alone
+A message is checked (``check.py``), and then its own bytes are inserted: ClickHouse alone
 takes a missing field as zero and cuts ``10.555`` to two decimals. What ClickHouse refuses as
 data is halved until the message at fault stands alone; it becomes a dead letter, its
 neighbours are stored. Everything else that ClickHouse may answer, or fail to answer, means
@@ -8,7 +8,7 @@ that it is away: nothing is set aside, nothing further is read, the caller tries
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -19,9 +19,12 @@ from urllib3.exceptions import HTTPError
 from countroom import clickhouse
 from countroom.events import catalog, contract, meters
 from countroom.events.wal import Message
+from countroom.warehouse.check import Check, SetAside
 
 BATCH_ROWS: Final = 50_000
 """Rows held before they are inserted: past some ten thousand, larger inserts gain nothing."""
+CHECK_ROWS: Final = 1_000
+"""So many are checked at once while others arrive: checking a whole batch would keep the sender waiting."""
 BATCH_BYTES: Final = 32 * 1024 * 1024
 """The same for large messages; with the check's objects this bounds the memory to a few times it."""
 
@@ -49,8 +52,6 @@ a code that is missing here stops the loading, one too many would set money asid
 
 Batch = Mapping[str, Sequence[Message]]
 """Topic → its messages, all of which keep the contract."""
-SetAside = Callable[[Message, str], None]
-"""Keeps a message that cannot be stored, with the reason; returns once it is committed."""
 
 
 class WarehouseAwayError(Exception):
@@ -64,15 +65,20 @@ class Loader:
         self._client = client
         self._set_aside = set_aside
         self._pending: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
-        self._decoders = {topic: msgspec.json.Decoder(message) for topic, message in contract.MESSAGES.items()}
+        self._fine: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
+        """Those that have been checked."""
+        self._checks = {topic: Check(topic) for topic in contract.MESSAGES}
         self.rows = 0
         self._bytes = 0
 
     def add(self, message: Message) -> None:
         """Take a message in."""
-        self._pending[message.topic].append(message)
+        pending = self._pending[message.topic]
+        pending.append(message)
         self.rows += 1
         self._bytes += len(message.body)
+        if len(pending) >= CHECK_ROWS:
+            self._check(message.topic)
 
     @property
     def is_full(self) -> bool:
@@ -86,7 +92,7 @@ class Loader:
             WarehouseAwayError: some of it may not be stored; add it again, twice stored counts once.
             ContractBrokenError: too much of it cannot be stored; nothing more is set aside.
         """
-        self.store({topic: self._checked(topic, messages) for topic, messages in self._pending.items() if messages})
+        self.store(self._checked())
         self.clear()
 
     def take_checked(self) -> Batch:
@@ -95,9 +101,8 @@ class Loader:
         Raises:
             ContractBrokenError: see ``flush``.
         """
-        batch = {topic: self._checked(topic, messages) for topic, messages in self._pending.items() if messages}
-        self._pending = {topic: [] for topic in contract.MESSAGES}
-        self.rows = self._bytes = 0
+        batch = self._checked()
+        self.clear()
         return batch
 
     def store(self, batch: Batch) -> None:
@@ -107,26 +112,19 @@ class Loader:
 
     def clear(self) -> None:
         """Forget what was added."""
-        for messages in self._pending.values():
-            messages.clear()
+        self._pending = {topic: [] for topic in contract.MESSAGES}
+        self._fine = {topic: [] for topic in contract.MESSAGES}
         self.rows = self._bytes = 0
 
-    def _checked(self, topic: str, messages: list[Message]) -> Sequence[Message]:
-        """Return the messages that keep the contract; set the others aside."""
-        decoder = self._decoders[topic]
-        try:
-            if len(decoder.decode_lines(_block(messages))) == len(messages):
-                return messages
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            pass
-        fine = []
-        for message in messages:
-            try:
-                decoder.decode(message.body)
-                fine.append(message)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                self._set_aside(message, f"breaks the contract: {error}")
-        return fine
+    def _check(self, topic: str) -> None:
+        self._fine[topic] += self._checks[topic].fine(self._pending[topic], self._set_aside)
+        self._pending[topic] = []
+
+    def _checked(self) -> Batch:
+        for topic, messages in self._pending.items():
+            if messages:
+                self._check(topic)
+        return {topic: messages for topic, messages in self._fine.items() if messages}
 
     def _insert(self, topic: str, messages: Sequence[Message]) -> None:
         if not messages:

@@ -13,6 +13,8 @@ from countroom.events import catalog
 from countroom.events.slot import Origin
 
 UNKNOWN_TABLE: Final = 60
+MARTS_LOCK: Final = 0x6B7069
+"""PostgreSQL's advisory lock of whoever refreshes the marts ("kpi")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +79,8 @@ def record(client: Client, origin: Origin, *, is_copied: bool, lsn: int, ts_us: 
         column_names=["slot", "source", "copied", "lsn", "committed_at", "rows"],
         settings=clickhouse.INSERT_SETTINGS,
     )
+
+
+def forget_refreshes(client: Client) -> None:
+    """Let the marts count everything anew: rows have changed that do not look new. Hold ``MARTS_LOCK`` meanwhile."""
+    client.command("ALTER TABLE mart_refreshes DELETE WHERE true SETTINGS mutations_sync = 2")

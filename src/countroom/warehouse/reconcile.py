@@ -15,8 +15,7 @@ Two stores are never seen at one moment, so the comparison leaves out what moves
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -32,14 +31,14 @@ from countroom import clickhouse, kafka
 from countroom.events import catalog, slot, wal
 from countroom.proof import Proof
 from countroom.settings import Settings
-from countroom.warehouse import positions
+from countroom.warehouse import moments, positions
 from countroom.warehouse.consume import GROUP
+from countroom.warehouse.moments import POLL_SECONDS, ask
 
 DEADLINE_SECONDS: Final = 30.0
 """How long the pipeline, and transactions that are open, may take."""
 STOPPED_SECONDS: Final = 8.0
 """A pipeline that nobody has seen for so long is not being restarted; it is stopped."""
-POLL_SECONDS: Final = 0.05
 VIOLATIONS_MAX: Final = 10
 DAYS_SEARCHED: Final = 3
 """Days whose rows are compared one by one when sums differ."""
@@ -98,8 +97,8 @@ def compare(settings: Settings, *, deadline_seconds: float = DEADLINE_SECONDS) -
             while True:
                 if settings.kafka_servers is None:
                     _wait_for_copy(client, origin.slot, deadline)
-                settled = _wait_for_open_transactions(connection, deadline)
-                with _snapshot(settings.database_url) as (snapshot, reached):
+                settled = moments.settled(connection, deadline)
+                with moments.snapshot(settings.database_url) as (snapshot, reached):
                     wait_until_confirmed(connection, origin.slot, reached, deadline)
                     if settings.kafka_servers is not None:
                         _wait_for_loaders(kafka.configuration(settings), deadline)
@@ -107,7 +106,7 @@ def compare(settings: Settings, *, deadline_seconds: float = DEADLINE_SECONDS) -
                         continue  # the pipeline has begun anew with another slot
                     found = [_compare(snapshot, client, facts, settled) for facts in FACTS]
                 break
-    except _NotProved as reason:
+    except (_NotProved, moments.OpenTooLongError) as reason:
         return Proof("P6", holds=False, compared=0, violations=(str(reason),))
     except (ClickHouseError, HTTPError) as error:
         sentence = f"ClickHouse did not answer: {str(error).splitlines()[0][:200]}"
@@ -121,10 +120,10 @@ def wait_until_confirmed(connection: Connection, name: str, lsn: int, deadline: 
 
     A word is written into the log, so that the pipeline moves even where nobody plays.
     """
-    _ask(connection, "SELECT pg_logical_emit_message(true, 'countroom', 'reconcile')")
+    ask(connection, "SELECT pg_logical_emit_message(true, 'countroom', 'reconcile')")
     seen = time.monotonic()
     while True:
-        found = _ask(
+        found = ask(
             connection,
             "SELECT confirmed_flush_lsn - '0/0', active FROM pg_replication_slots WHERE slot_name = %s",
             (name,),
@@ -163,28 +162,6 @@ def _is_copied(client: Client, name: str) -> bool:
     return position is not None and position.is_copied
 
 
-def _wait_for_open_transactions(connection: Connection, deadline: float) -> int:
-    """Return a position up to which nothing more will be committed."""
-    settled = int(_ask(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0])
-    # Ids are given out in order: whoever wrote before that position has an id below a new one. (A
-    # snapshot's xmax does not do: it is the last one that ended, and later ones may be open.)
-    newest = int(_ask(connection, "SELECT pg_current_xact_id()::text")[0][0])
-    while int(_ask(connection, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text")[0][0]) < newest:
-        if time.monotonic() > deadline:
-            raise _NotProved("A transaction in PostgreSQL has been open for too long to compare.")
-        time.sleep(POLL_SECONDS)
-    return settled
-
-
-@contextmanager
-def _snapshot(database_url: str) -> Iterator[tuple[Connection, int]]:
-    """Give a connection that sees one moment, and the log's end just after that moment."""
-    with closing(psycopg2.connect(database_url, options=wal.PRINTED)) as connection:
-        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        # The snapshot is taken when the statement begins, the position is read while it runs.
-        yield connection, int(_ask(connection, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0])
-
-
 def _compare(snapshot: Connection, client: Client, facts: _Facts, settled: int) -> tuple[int, list[str]]:
     """Return how many rows were compared, and what differs."""
     sums = ", ".join(f"sumIf({column}, _version <= {settled})" for column in facts.sums) or "0"
@@ -206,7 +183,7 @@ def _compare(snapshot: Connection, client: Client, facts: _Facts, settled: int) 
     held = _sums_in_postgres(snapshot, facts, moved)
     differing = sorted(group for group in held.keys() | loaded.keys() if held.get(group) != loaded.get(group))
     violations = []
-    if newest > int(_ask(snapshot, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0]):
+    if newest > int(ask(snapshot, "SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0]):
         # Such rows would pass for moved ones for ever.
         violations.append(f"{facts.events} holds positions that PostgreSQL's log has not reached: {newest}")
     if differing:
@@ -223,7 +200,7 @@ def _compare(snapshot: Connection, client: Client, facts: _Facts, settled: int) 
 
 def _sums_in_postgres(snapshot: Connection, facts: _Facts, moved: list[UUID]) -> dict[Group, Sums]:
     sums = "".join(f", sum({column})" for column in facts.sums)
-    rows = _ask(
+    rows = ask(
         snapshot,
         f"""
         SELECT {_groups(facts)}, count(*){sums}
@@ -253,7 +230,7 @@ def _differences(snapshot: Connection, client: Client, facts: _Facts, settled: i
     columns = "".join(f", {column}::text" for column in facts.sums)
     held = {
         row[0]: tuple(row[1:])
-        for row in _ask(
+        for row in ask(
             snapshot,
             f"SELECT id::text, {_groups(facts)}{columns} FROM {facts.table} "
             f"WHERE ({facts.day} AT TIME ZONE 'UTC')::date = %s",
@@ -285,12 +262,6 @@ def _groups(facts: _Facts) -> str:
 def _events_groups(facts: _Facts) -> str:
     columns = ", ".join(f"toString({column})" for column in facts.events_groups)
     return f"toString(toDate({facts.events_day})), {columns}"
-
-
-def _ask(connection: Connection, statement: str, arguments: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, arguments)
-        return cursor.fetchall()
 
 
 def _words(values: tuple[Any, ...] | None) -> str:

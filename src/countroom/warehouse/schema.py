@@ -5,9 +5,11 @@ from importlib.resources import files
 from typing import Final
 
 import clickhouse_connect
+import msgspec
 from clickhouse_connect.driver.client import Client
 
 from countroom import clickhouse
+from countroom.events import contract
 
 LAST_TABLE: Final = "landing_users_to_players"
 """The table that is made last: where it is, all are."""
@@ -29,6 +31,32 @@ def ensure(client: Client, clickhouse_url: str) -> None:
     """Create the tables if nobody has done so yet; one cheap question otherwise."""
     if not client.command(f"EXISTS TABLE {LAST_TABLE}"):
         migrate(clickhouse_url)
+
+
+class SchemaDiffersError(Exception):
+    """A table through which messages come lacks one of their fields; it would be dropped in silence."""
+
+
+def verify(client: Client) -> None:
+    """Make sure that the landing tables take every field of the contract: ClickHouse leaves out what they lack.
+
+    What lies behind them it checks itself, whenever ``migrate`` names their views.
+
+    Raises:
+        SchemaDiffersError: one of them does not.
+    """
+    columns: dict[str, set[str]] = {}
+    for table, column in client.query(
+        "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND startsWith(table, 'landing_')"
+    ).result_rows:
+        columns.setdefault(table, set()).add(column)
+    for topic, message in contract.MESSAGES.items():
+        fields = {field.encode_name for field in msgspec.structs.fields(message)}
+        if missing := sorted(fields - columns.get(f"landing_{topic}", set())):
+            raise SchemaDiffersError(
+                f"ClickHouse's table landing_{topic} lacks {', '.join(missing)}; add what is missing "
+                "(docs/pipeline.md, 'Adding a column'). Until then nothing is loaded, and nothing is lost."
+            )
 
 
 def migrate(clickhouse_url: str) -> None:

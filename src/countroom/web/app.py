@@ -18,7 +18,7 @@ from countroom.postgres import Database
 from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.wallet.balances import BalanceCache
-from countroom.wallet.batch import LANES, STATEMENT_SECONDS
+from countroom.wallet.batch import LANES, LANES_AMONG_OTHERS, STATEMENT_SECONDS
 from countroom.wallet.service import Batcher
 from countroom.web import backoffice, lobby, operations, problems
 from countroom.web.api import games, payments, players, rounds, staff, statements
@@ -99,8 +99,9 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
         async with contextlib.AsyncExitStack() as stack:
             database = await Database.connect(settings.database_url)
             stack.push_async_callback(database.close)
+            lanes = LANES if settings.web_processes == 1 else LANES_AMONG_OTHERS
             write_path = await Database.connect(
-                settings.database_url, size_max=LANES, point_reads_only=True, statement_seconds=STATEMENT_SECONDS
+                settings.database_url, size_max=lanes, point_reads_only=True, statement_seconds=STATEMENT_SECONDS
             )
             stack.push_async_callback(write_path.close)
             redis = redis_tap.connect(settings.redis_url)
@@ -110,7 +111,7 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
             catalog = await stack.enter_async_context(Catalog(database, settings.secret_key))
             cache = await stack.enter_async_context(BalanceCache(redis))
             recorder = await stack.enter_async_context(Recorder(database, catalog))
-            batcher = await stack.enter_async_context(Batcher(write_path, on_change=cache.changed))
+            batcher = await stack.enter_async_context(Batcher(write_path, on_change=cache.changed, lanes=lanes))
             policy = HousePolicy(settings.launch_identity, settings.second_session)
             app.state.update(
                 settings=settings,

@@ -6,9 +6,9 @@ requests of a casino are these. The order is fixed: size, signature, parse, wall
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -100,6 +100,7 @@ class Callbacks:
         self.catalog = catalog
         self.port = port
         self.recorder = recorder
+        self.budget = _Budget()
 
     async def __call__(self, scope: "HTTPScope", receive: "Receive", send: "Send") -> None:
         """Answer one call."""
@@ -113,15 +114,11 @@ class Callbacks:
             reply = _FALLBACK.unknown_provider()
         else:
             callback = Callback(action, dict(scope["headers"]), body, scope["method"], scope["query_string"])
-            try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    if action == exchange.ACTION:
-                        reply = await exchange.answer(provider, dialect, callback, self.port)
-                    else:
-                        reply = await dialect.answer(provider, callback, self.port)
-            except TimeoutError:
-                # What was asked may still be done: the provider asks again, or takes it back, with the same ids.
-                reply = exchange.OUT_OF_TIME if action == exchange.ACTION else dialect.out_of_time(callback)
+            is_exchange = action == exchange.ACTION
+            call = exchange.answer(provider, dialect, callback, self.port) if is_exchange else None
+            told = await self.budget.keep(call or dialect.answer(provider, callback, self.port))
+            # What was asked may still be done: the provider asks again, or takes it back, with the same ids.
+            reply = told or (exchange.OUT_OF_TIME if is_exchange else dialect.out_of_time(callback))
         await _answer(send, reply)
         seconds = time.perf_counter() - began
         is_known = action == exchange.ACTION or action in (dialect or _FALLBACK).actions
@@ -129,11 +126,61 @@ class Callbacks:
         tally.answered(action if is_known else "other", callback, reply, seconds)
 
 
+class _Budget:
+    """The time in which callbacks are answered: one timer for all that are under way.
+
+    They have equally long, so the one that came first is the first to be late. A timer each (`asyncio.timeout`) was a
+    twentieth of a callback's time.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[asyncio.Task[Any], float] = {}
+        """Of each call under way, in the order in which they came: the loop's time at which it is given up."""
+        self._late: set[asyncio.Task[Any]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def keep(self, answer: Awaitable[Reply]) -> Reply | None:
+        """Await an answer; None when it took longer than `ANSWER_SECONDS`. A task has one call under way at a time."""
+        task = asyncio.current_task()
+        assert task is not None
+        loop = task.get_loop()
+        self._until[task] = loop.time() + ANSWER_SECONDS
+        if self._timer is None:
+            self._timer = loop.call_at(self._until[task], self._give_up, loop)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if task in self._late and task.uncancel() == 0:
+                return None
+            raise
+        finally:
+            del self._until[task]
+            self._late.discard(task)
+            if not self._until and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _give_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._timer = None
+        for task, until in self._until.items():
+            if until > now:
+                self._timer = loop.call_at(until, self._give_up, loop)
+                break
+            if task not in self._late:
+                self._late.add(task)
+                task.cancel()
+
+
 _FALLBACK: Final[Dialect] = SoftswissV2()
 
 
 async def _read(receive: "Receive", bytes_max: int) -> bytes | None:
     """Read the body, or None when it is larger than the cap; the rest is not kept."""
+    cycle = getattr(receive, "__self__", None)
+    if isinstance(cycle, RequestResponseCycle) and not (cycle.more_body or cycle.disconnected):
+        # All of it is there already, as nearly always: what `receive` would give, in one piece.
+        return bytes(cycle.body) if len(cycle.body) <= bytes_max else None
     body = b""
     while True:
         message = await receive()
@@ -163,14 +210,15 @@ def _answer_at_once(cycle: RequestResponseCycle, reply: Reply) -> None:
     """
     if cycle.disconnected:
         return
-    head = [STATUS_LINE[reply.status]]
+    head = STATUS_LINE[reply.status]
     for name, value in cycle.default_headers:
-        head += (name, b": ", value, b"\r\n")
+        head += b"%b: %b\r\n" % (name, value)
     if not cycle.keep_alive:
-        head.append(b"connection: close\r\n")
-    head.append(b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(reply.body))
+        head += b"connection: close\r\n"
     cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(b"".join(head) + reply.body)
+    cycle.transport.write(
+        b"%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (head, len(reply.body), reply.body)
+    )
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()

@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 from countroom.players import sessions, staff
 from countroom.players.staff import StaffSession
 from countroom.refusal import Refusal
-from countroom.web.backoffice import board, games, pipeline, player, providers, rounds
+from countroom.web.backoffice import board, games, pipeline, player, providers, reconciliations, rounds
 from countroom.web.backoffice.render import PAGE_HEADERS, STATIC_DIRECTORY, STATIC_PATH, asset, page
 from countroom.web.problems import STATUS
 from countroom.web.sessions import (
@@ -142,6 +142,7 @@ route_handlers: list[ControllerRouterHandler] = [
             *games.routers,
             rounds.router,
             providers.router,
+            reconciliations.router,
             pipeline.router,
         ],
         exception_handlers={Refusal: show_refusal},

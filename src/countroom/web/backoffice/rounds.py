@@ -13,13 +13,14 @@ from litestar.params import Body, FromPath, QueryParameter
 from litestar.response import Redirect
 
 from countroom.clock import now
-from countroom.games import rounds
+from countroom.games import console, rounds
 from countroom.games.rounds import Told
 from countroom.players.rights import may
 from countroom.players.staff import StaffSession
 from countroom.refusal import Refusal
 from countroom.wallet.story import NoSuchRound
 from countroom.web.api.rounds import decided
+from countroom.web.backoffice import provider_views
 from countroom.web.backoffice import round_views as views
 from countroom.web.backoffice.render import page
 from countroom.web.backoffice.views import short_player
@@ -140,6 +141,7 @@ async def _tell(
         return _list(state, member, [], "", missing.sentence, status=STATUS[missing.kind])
     zone = ZoneInfo(state.settings.reporting_time_zone)
     row = told.story.round
+    calls = await console.exchanges_of_round(state.database, row.provider, row.external_id)
     return page(
         "round.html",
         status=STATUS[refusal.kind] if refusal else 200,
@@ -159,6 +161,7 @@ async def _tell(
         may_propose=may(member, "propose_round_closings"),
         may_decide=may(member, "decide_round_closings"),
         noted=views.noted(told.audit, zone),
+        exchanges=provider_views.exchanges(calls, row.provider, zone),
         problem=refusal.sentence if refusal else "",
         field=(refusal.field or "") if refusal else "",
         typed=typed or ProposalForm(action="settle"),

@@ -1,0 +1,141 @@
+"""Rows as ``pgoutput`` sends them straight into messages, by a function that is written for their table.
+
+Taking a row apart column by column, and putting a message together from a dictionary, costs more than everything
+else that a relay does. When the server announces a table, one regular expression for its rows is made from the
+contract's types, and one function that puts what it finds into a template. A row that does not look as the
+contract expects is left to the way that knows every row (``catalog.encoder``): both give the same bytes
+(``tests/pipeline/test_canonical.py``).
+
+A row is a sequence of ``n`` (null) and ``t``, four bytes of length, and the text, in which there is no null byte.
+Where a value ends is found by what follows it. Only an ``n`` could be taken for the end of the value before it, or
+the other way round; but as many values as there are columns must come out, so that one value would have to win an
+``n`` where another has lost one, and the only values that could win one, free texts, are compared with their lengths.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import inspect
+
+from countroom.events.catalog import Table
+from countroom.events.contract import MESSAGES, Amount, CurrencyCode, Moment
+
+EncodeRow = Callable[[bytes, bytes, int, int], tuple[bytes, str] | None]
+"""(payload, op, lsn, ts_us) → the message and its key; None when this row needs the other way."""
+
+_TEXT: Final = rb"t\0\0(..[^\0]*)"
+"""Up to 64 kB, after two bytes of length."""
+_UUID: Final = rb"t\0\0\0\x24([0-9a-f-]{36})"
+_AMOUNT: Final = rb"t\0\0\0.(-?[0-9]{1,16}\.[0-9]{2})"
+_CURRENCY: Final = rb"t\0\0\0\x03([A-Z]{3})"
+_MOMENT: Final = rb"t\0\0\0.([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)\+00"
+_MICROSECONDS: Final = len("00:00:00.000000")
+_PATTERNS: Final = {kind.__metadata__[0].pattern: kind for kind in (Amount, CurrencyCode, Moment)}  # type: ignore[attr-defined]
+
+_needs_escape: Final = re.compile(rb'[\x00-\x1f"\\]').search
+
+
+def encoder(table: Table, columns: Sequence[str]) -> EncodeRow:
+    """Return the function for a table whose rows are sent with these columns, all of the contract's among them."""
+    types = {
+        field.encode_name: field.type
+        for field in inspect.type_info(MESSAGES[table.name]).fields  # type: ignore[attr-defined]
+    }
+    parts = [_Column(name, number, types.get(name)) for number, name in enumerate(columns)]
+    expression = b"".join(part.expression for part in parts)
+    names: dict[str, Any] = {
+        "match": re.compile(b"(?s)[IU]....N" + re.escape(len(parts).to_bytes(2, "big")) + expression).fullmatch,
+        "templates": _templates(parts),
+        "special": _needs_escape,
+        "escaped": _escaped,
+        "filled": _filled,
+    }
+    exec(_source(parts, table.key), names)  # noqa: S102 - written here, of nothing but numbers
+    function: EncodeRow = names["encode"]
+    return function
+
+
+def _source(columns: Sequence["_Column"], key: str) -> str:
+    """Return the text of the function."""
+    nullable = [column.variable for column in columns if column.is_nullable and column.is_known]
+    lines = [
+        "found = match(payload)",
+        "if found is None: return None",
+        f"{', '.join(name for column in columns for name in column.groups)}, = found.groups()",
+        *(f"if {column.variable} is not None and {column.refusal}: return None"
+          if column.is_nullable
+          else f"if {column.refusal}: return None"
+          for column in columns if column.refusal),
+        f"template = templates[({''.join(f'{variable} is None, ' for variable in nullable)})]",
+        f"values = ({', '.join(column.values for column in columns if column.is_known)}, op, lsn, ts_us)",
+        f"return template % values, {next(one.variable for one in columns if one.name == key)}.decode()",
+    ]  # fmt: skip
+    return "def encode(payload, op, lsn, ts_us):\n    " + "\n    ".join(lines) + "\n"
+
+
+def _templates(columns: Sequence["_Column"]) -> dict[tuple[bool, ...], bytes]:
+    """Return the message with gaps for the values, by which of the columns that may be null are null."""
+    known = [column for column in columns if column.is_known]
+    nullable = [column.name for column in known if column.is_nullable]
+    templates = {}
+    for nulls in itertools.product([False, True], repeat=len(nullable)):
+        absent = {name for name, is_null in zip(nullable, nulls, strict=True) if is_null}
+        members = [f'"{one.name}":' + (one.null_gap if one.name in absent else f'"{one.gap}"') for one in known]
+        templates[nulls] = (
+            "{" + ",".join(members) + ',"__deleted":"false","__op":"%b","__lsn":%d,"__ts_us":%d}'
+        ).encode()
+    return templates
+
+
+class _Column:
+    """One column: how its values are found, and what becomes of them."""
+
+    def __init__(self, name: str, number: int, kind: inspect.Type | None) -> None:
+        self.name = name
+        self.is_known = kind is not None
+        self.is_nullable = isinstance(kind, inspect.UnionType) or not self.is_known
+        if isinstance(kind, inspect.UnionType):
+            (kind,) = (one for one in kind.types if not isinstance(one, inspect.NoneType))
+        v = self.variable = f"v{number}"
+        self.groups = [v]
+        self.refusal = ""
+        """True when the length says something else than what was found."""
+        self.values = v
+        """What fills the gap."""
+        self.gap = "%b"
+        match kind:
+            case inspect.UUIDType():
+                self.expression = _UUID
+            case inspect.LiteralType(values=words):
+                assert not any(f"{word}n" in words for word in words), f"{name} could win an n"
+                self.expression = rb"t\0\0\0.(" + b"|".join(re.escape(str(word).encode()) for word in words) + b")"
+            case inspect.StrType(pattern=str(pattern)) if _PATTERNS.get(pattern) is CurrencyCode:
+                self.expression = _CURRENCY
+            case inspect.StrType(pattern=str(pattern)) if _PATTERNS.get(pattern) is Amount:
+                self.expression = _AMOUNT
+            case inspect.StrType(pattern=str(pattern)) if _PATTERNS.get(pattern) is Moment:
+                self.expression = _MOMENT
+                w = f"w{number}"
+                self.groups.append(w)
+                self.values = f"{v}, {w} if {v} is None or len({w}) == {_MICROSECONDS} else filled({w})"
+                self.gap = "%bT%bZ"
+            case _:
+                self.expression = _TEXT
+                self.refusal = f"{v}[0] << 8 | {v}[1] != len({v}) - 2"
+                self.values = f"{v} and (escaped({v}[2:]) if special({v}, 2) else {v}[2:])"
+        self.null_gap = "null" + "%.0a" * self.gap.count("%")
+        if self.is_nullable:
+            self.expression = b"(?:" + self.expression + b"|n)"
+
+
+def _escaped(value: bytes) -> bytes:
+    """Return a value as it stands between a JSON string's quotes."""
+    return msgspec.json.encode(value.decode())[1:-1]
+
+
+def _filled(time_of_day: bytes) -> bytes:
+    """Return a time of day with six fraction digits."""
+    return time_of_day.ljust(_MICROSECONDS, b"0") if b"." in time_of_day else time_of_day + b".000000"

@@ -1,0 +1,112 @@
+"""Stores in states in which nothing can be loaded: nothing is lost, the state is clear, and it goes on by itself."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from clickhouse_connect.driver.client import Client
+from msgspec.structs import replace
+from pipeline_rows import Books, books, running_pipeline, until, warehouse
+from test_load import message
+
+from countroom.events import slot
+from countroom.events.wal import Message
+from countroom.settings import Settings
+from countroom.warehouse import pipeline, schema
+from countroom.warehouse.backwards import PositionsBackwards
+from countroom.warehouse.load import ABOUT_DATA, Loader, WarehouseAwayError
+
+
+def sentence(book: Books) -> str:
+    """What the process that started last says of itself."""
+    found = book.ask("SELECT state || ': ' || sentence FROM pipeline_processes ORDER BY started_at DESC LIMIT 1")
+    return str(found[0][0]) if found else ""
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[tuple[Client, Loader, list[Message]]]:
+    assert settings.clickhouse_url
+    schema.migrate(settings.clickhouse_url)
+    kept: list[Message] = []
+    with warehouse(settings) as client:
+        yield client, Loader(client, lambda one, _: kept.append(one)), kept
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended", "said"),
+    [
+        (
+            "ALTER TABLE players MODIFY SETTING parts_to_throw_insert = 1",
+            "ALTER TABLE players RESET SETTING parts_to_throw_insert",
+            "Too many parts",
+        ),
+        ("RENAME TABLE players TO elsewhere", "RENAME TABLE elsewhere TO players", "players"),
+    ],
+    ids=["overloaded", "missing"],
+)
+def test_a_warehouse_that_cannot_store_sets_nothing_aside_and_stores_once_it_can(
+    settings: Settings, broken: str, mended: str, said: str
+) -> None:
+    with opened(settings) as (client, loader, kept):
+        client.command("INSERT INTO players (user_id) VALUES (generateUUIDv4())")
+        client.command(broken)
+        for number in range(3):
+            loader.add(message(number))
+        for _ in range(2):
+            with pytest.raises(WarehouseAwayError, match=said):
+                loader.flush()
+        client.command(mended)
+        loader.flush()
+        assert client.query("SELECT count() FROM players FINAL").first_row == (4,)
+    assert kept == []
+
+
+def test_no_state_of_a_server_is_taken_for_a_fault_of_the_rows() -> None:
+    """Codes of ClickHouse that no test can bring about cheaply: memory, a full disk, read-only, quotas, time."""
+    assert ABOUT_DATA.isdisjoint({60, 74, 75, 159, 164, 201, 202, 210, 236, 241, 242, 243, 252, 319, 394, 516, 999})
+
+
+def test_a_warehouse_that_may_only_be_read_sets_nothing_aside(settings: Settings) -> None:
+    with opened(settings) as (client, loader, kept):
+        client.set_client_setting("readonly", "1")
+        loader.add(message())
+        with pytest.raises(WarehouseAwayError, match="READONLY"):
+            loader.flush()
+        assert loader.rows == 1
+    assert kept == []
+
+
+def test_a_wrong_token_and_a_table_that_lacks_a_column_are_said_and_pass(settings: Settings) -> None:
+    assert settings.clickhouse_url
+    server = urlsplit(settings.clickhouse_url)
+    wrong = urlunsplit(server._replace(netloc=f"countroom:no@{server.hostname}:{server.port}"))
+    schema.migrate(settings.clickhouse_url)
+    with books(settings) as book, warehouse(settings) as client:
+        bet = book.move(book.player(), "bet", "1.00")
+        with running_pipeline(replace(settings, clickhouse_url=wrong)):
+            until(lambda: sentence(book).startswith("retrying: "))
+            assert "no@" not in sentence(book)
+        client.command("ALTER TABLE events_transactions DROP COLUMN fee")
+        with running_pipeline(settings):
+            until(lambda: "'fee'" in sentence(book))
+            client.command("ALTER TABLE events_transactions ADD COLUMN fee Decimal(18, 2)")
+            until(lambda: client.query("SELECT transaction_id FROM events_transactions").result_rows == [(bet,)])
+
+
+def test_a_database_that_was_restored_from_a_backup_loads_nothing_and_says_why(settings: Settings) -> None:
+    with books(settings) as book, warehouse(settings) as client:
+        book.move(book.player(), "bet", "1.00")
+        with running_pipeline(settings):
+            book.wait_for_copy(settings)
+        # What a restored backup looks like from here: the warehouse has seen more of the log than there is.
+        client.command(
+            "INSERT INTO pipeline_positions (slot, source, copied, lsn, committed_at, rows) "
+            "SELECT slot, source, copied, lsn + 1000000000, committed_at, 0 FROM pipeline_positions FINAL"
+        )
+        before = slot.find(book.connection, slot.identify(book.connection).slot)
+        with pytest.raises(PositionsBackwards, match="restored from a backup"):
+            pipeline.run(settings, threading.Event())
+        assert sentence(book).startswith("ended: The warehouse holds changes up to ")
+        assert slot.find(book.connection, slot.identify(book.connection).slot) == before
