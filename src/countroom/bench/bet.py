@@ -158,7 +158,7 @@ def _wrk(wrk: str, settings: Settings, server: int, folder: Path, seconds: float
     told = ask(wrk, settings, calls, header="X-Request-Sign", path=f"/providers/{PROVIDER}/betwin", seconds=seconds)
     return Measured(
         told["requests"], told["requests"] / told["seconds"], told["p50_ms"], told["p99_ms"], told["errors"],
-        _memory_mb(server),
+        memory_mb(server),
     )  # fmt: skip
 
 
@@ -179,7 +179,7 @@ def ask(wrk: str, settings: Settings, calls: Path, *, header: str, path: str, se
     return told
 
 
-def _memory_mb(server: int) -> float:
+def memory_mb(server: int) -> float:
     """Return what the largest of the web processes has in memory; 0 where /proc does not tell."""
     largest = 0
     for status in Path("/proc").glob("[0-9]*/status"):

@@ -105,7 +105,8 @@ def _gcp(seat: Seat, key: str, cents: int, game: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _callers() -> list[Caller]:
+def callers() -> list[Caller]:
+    """Return a provider of each dialect; ``hub88`` has a key pair of its own each time."""
     private = _RSA()
     public = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -132,23 +133,24 @@ def providers(*, seconds: float, rounds: int, processes: int, console: Console) 
     wrk = shutil.which("wrk")
     if wrk is None:
         raise ToolMissing("This measurement sends its load with wrk: install it (Debian: apt-get install wrk).")
-    callers = _callers()
-    found: dict[str, list[Measured]] = {caller.dialect: [] for caller in callers}
+    all_callers = callers()
+    found: dict[str, list[Measured]] = {caller.dialect: [] for caller in all_callers}
     with (
         tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder,
-        served(Path(folder), processes, prepare=lambda settings: asyncio.run(_open(settings, callers))) as (
+        served(Path(folder), processes, prepare=lambda settings: asyncio.run(open_sessions(settings, all_callers))) as (
             settings,
             _,
         ),
     ):
         assert settings.database_url
-        seats = {caller.dialect: asyncio.run(_seats(settings.database_url, caller)) for caller in callers}
+        seats = {caller.dialect: asyncio.run(seats_of(settings.database_url, caller)) for caller in all_callers}
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}: every dialect, {seconds:g} s each", style="dim")
-            for caller in callers[number % len(callers) :] + callers[: number % len(callers)]:
+            first = number % len(all_callers)
+            for caller in all_callers[first:] + all_callers[:first]:
                 calls = Path(folder) / "calls"
-                _sign(calls, caller, seats[caller.dialect], int(seconds * CALLS_PER_SECOND_MAX * processes))
-                found[caller.dialect].append(_wrk(wrk, settings, caller, calls, seconds))
+                sign_calls(calls, caller, seats[caller.dialect], int(seconds * CALLS_PER_SECOND_MAX * processes))
+                found[caller.dialect].append(measure(wrk, settings, caller, calls, seconds))
     return _report(found, processes, console)
 
 
@@ -174,12 +176,12 @@ def _report(found: dict[str, list[Measured]], processes: int, console: Console) 
     return 0 if not any(m.errors for measured in found.values() for m in measured) else 1
 
 
-async def _open(settings: Settings, callers: Sequence[Caller]) -> None:
-    """Put a provider of each dialect there, with a game that every player has a session of."""
+async def open_sessions(settings: Settings, openers: Sequence[Caller], *, players: int | None = None) -> None:
+    """Put these providers there, each with a game that every player has a session of, or so many of the players."""
     assert settings.database_url
     assert settings.secret_key
     database = await Database.connect(settings.database_url, size_max=1)
-    for caller in callers:
+    for caller in openers:
         await games.ensure_provider(
             database, code=caller.code, title=caller.code, dialect=caller.dialect, launch_url="http://127.0.0.1:9/",
             signing_keys=[caller.key], secret_key=settings.secret_key,
@@ -192,16 +194,18 @@ async def _open(settings: Settings, callers: Sequence[Caller]) -> None:
                 """
                 INSERT INTO game_sessions (id, user_id, game_id, currency, token_hash, token_used_at)
                 SELECT id, user_id, $1, 'EUR', sha256(convert_to('token-' || id, 'UTF8')), now()
-                  FROM (SELECT gen_random_uuid() AS id, user_id FROM bench_players) made
+                  FROM (SELECT gen_random_uuid() AS id, user_id FROM bench_players WHERE n <= $2) made
                 """,
                 game_id,
+                players or 2**31 - 1,
             )
     async with database.connection() as connection:
         await connection.execute("ANALYZE game_sessions")
     await database.close()
 
 
-async def _seats(database_url: str, caller: Caller) -> list[Seat]:
+async def seats_of(database_url: str, caller: Caller) -> list[Seat]:
+    """Return the sessions of a provider's game."""
     connection = await asyncpg.connect(database_url)
     rows = await connection.fetch(
         "SELECT s.user_id, s.id FROM game_sessions s JOIN games g ON g.id = s.game_id WHERE g.slug = $1", caller.code
@@ -217,7 +221,7 @@ async def _bets(database_url: str, caller: Caller) -> int:
     return count
 
 
-def _sign(file: Path, caller: Caller, seats: Sequence[Seat], count: int) -> None:
+def sign_calls(file: Path, caller: Caller, seats: Sequence[Seat], count: int) -> None:
     """Write so many bets of a cent to a euro, each with an id and a round of its own, players in turn."""
 
     def call(number: int) -> bytes:
@@ -229,7 +233,8 @@ def _sign(file: Path, caller: Caller, seats: Sequence[Seat], count: int) -> None
         out.writelines(pool.map(call, range(count), chunksize=500))
 
 
-def _wrk(wrk: str, settings: Settings, caller: Caller, calls: Path, seconds: float) -> Measured:
+def measure(wrk: str, settings: Settings, caller: Caller, calls: Path, seconds: float) -> Measured:
+    """Send calls that were signed beforehand, and count what came of them."""
     assert settings.database_url
     before = asyncio.run(_bets(settings.database_url, caller))
     path = f"/providers/{caller.code}/{caller.action}"

@@ -8,6 +8,7 @@ from cyclopts.validators import Number
 
 from countroom.bench import bet as measure_bet
 from countroom.bench import check as measure_check
+from countroom.bench import crowd as measure_crowd
 from countroom.bench import pipeline as measure_pipeline
 from countroom.bench import providers as measure_providers
 from countroom.bench import seals as measure_seals
@@ -125,6 +126,7 @@ def providers(
     seconds: Annotated[float, Parameter(validator=Number(gte=1, lte=300))] = 6.0,
     rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 3,
     processes: Annotated[int, Parameter(validator=Number(gte=1, lte=16))] = 1,
+    crowd: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Compare signed bets over HTTP in every provider's dialect with those in `softswiss-v2`.
 
@@ -138,7 +140,11 @@ def providers(
         How often every dialect is measured, in turn; medians are compared.
     processes
         Web processes. One shows best what a dialect costs.
+    crowd
+        Measure instead what 10,000 open sessions and 200 providers change for those who play.
     """
+    if crowd:
+        return measure_crowd(seconds=seconds, rounds=rounds, processes=processes, console=console)
     return measure_providers(seconds=seconds, rounds=rounds, processes=processes, console=console)
 
 
