@@ -22,8 +22,9 @@ from countroom.events import catalog, compiled
 POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 in microseconds since 1970: what PostgreSQL counts from."""
 CONNECT_SECONDS: Final = 5
-STATUS_SECONDS: Final = 10
-"""How often the server hears from a reader that has nothing to say; it gives up after 60."""
+STATUS_SECONDS: Final = 3
+"""How often the server hears from a reader that has nothing to say. After silence of half of ``wal_sender_timeout``
+(embedded: 10 s) it asks, within a transaction too, and there psycopg2's answer may confirm too much (see stream)."""
 
 PRINTED: Final = "-c timezone=UTC -c datestyle=ISO"
 """The server prints values for the session that reads the log: in UTC, or the contract is broken."""
