@@ -78,7 +78,7 @@ class Feed:
     faults: list[Fault] = field(default_factory=list)
 
 
-class _Wrong(Exception):  # noqa: N818 - a fault on its way to the list
+class Wrong(Exception):  # noqa: N818 - a fault on its way to the list
     """A value that cannot be."""
 
 
@@ -96,7 +96,7 @@ def read_feed(content: bytes, file_name: str) -> Feed:
             if len(feed.games) > GAMES_MAX:
                 feed.faults.append(Fault(None, "file", f"A feed has at most {GAMES_MAX:,} games."))
                 break
-    except _Wrong as wrong:
+    except Wrong as wrong:
         feed.faults.append(Fault(None, "file", str(wrong)))
     if not feed.games and not feed.faults:
         feed.faults.append(Fault(None, "file", "There is no game in this feed."))
@@ -108,14 +108,14 @@ def _json_rows(content: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         told = msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _Wrong(f"This is not JSON: {error}.") from error
+        raise Wrong(f"This is not JSON: {error}.") from error
     if isinstance(told, dict):
         told = told.get("games")
     if not isinstance(told, list):
-        raise _Wrong('JSON is a list of games, or an object with such a list as "games".')
+        raise Wrong('JSON is a list of games, or an object with such a list as "games".')
     for number, row in enumerate(told, 1):
         if not isinstance(row, dict):
-            raise _Wrong(f"Game {number} of the list is no object.")
+            raise Wrong(f"Game {number} of the list is no object.")
         yield number, {name: value for name, value in row.items() if value is not None}
 
 
@@ -123,28 +123,28 @@ def _csv_rows(content: bytes) -> Iterator[tuple[int, Mapping[str, Any]]]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _Wrong("A CSV file is UTF-8.") from error
+        raise Wrong("A CSV file is UTF-8.") from error
     heading = text[: text.find("\n")] if "\n" in text else text
     separator = max(",;\t", key=heading.count)
     try:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         names = [name.strip().lower() for name in next(lines, [])]
         if len(set(names)) != len(names):
-            raise _Wrong("Two columns have one name.")
+            raise Wrong("Two columns have one name.")
         if "slug" not in names:
-            raise _Wrong(f"There is no column slug among {', '.join(names)[:300]}.")
+            raise Wrong(f"There is no column slug among {', '.join(names)[:300]}.")
         for number, cells in enumerate(lines, 2):
             if not cells:
                 continue
             if len(cells) != len(names):
-                raise _Wrong(f"Line {number} has {len(cells)} cells, the heading {len(names)}: is the file cut short?")
+                raise Wrong(f"Line {number} has {len(cells)} cells, the heading {len(names)}: is the file cut short?")
             row: dict[str, Any] = {}
             for name, cell in zip(names, cells, strict=True):
                 if cell.strip() or (name not in _FIELDS and name != "slug"):  # a foreign column is named, also empty
                     row[name] = cell.strip()
             yield number, row
     except csv.Error as error:
-        raise _Wrong(f"This is not CSV: {error}.") from error
+        raise Wrong(f"This is not CSV: {error}.") from error
 
 
 def _read_row(feed: Feed, number: int, row: Mapping[str, Any]) -> None:
@@ -159,14 +159,14 @@ def _read_row(feed: Feed, number: int, row: Mapping[str, Any]) -> None:
             continue
         try:
             values[name] = reader(value)
-        except _Wrong as wrong:
+        except Wrong as wrong:
             feed.faults.append(Fault(number, name, str(wrong)))
     slug = row.get("slug")
     if not isinstance(slug, str) or not _SLUG.fullmatch(slug):
-        said = "missing" if slug is None else repr(slug)
-        feed.faults.append(
-            Fault(number, "slug", f"A slug has letters, digits and . _ : - and begins with a letter or digit; {said}.")
-        )
+        said = "The slug is missing."
+        if slug is not None:
+            said = f"A slug has letters, digits and . _ : - and begins with a letter or digit, not {slug!r}."
+        feed.faults.append(Fault(number, "slug", said))
     elif len(feed.faults) == before:
         feed.games.append(FeedGame(number, slug, values))
 
@@ -186,14 +186,14 @@ def _note_unknown(feed: Feed, name: str) -> None:
 
 def _title(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= TITLE_LENGTH_MAX or not value.isprintable():
-        raise _Wrong(f"A title has 1 to {TITLE_LENGTH_MAX} printable characters.")
+        raise Wrong(f"A title has 1 to {TITLE_LENGTH_MAX} printable characters.")
     return value
 
 
 def _one_of(known: Sequence[str]) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if not isinstance(value, str) or value.lower() not in known:
-            raise _Wrong(f"It is one of {', '.join(known)}, not {value!r}.")
+            raise Wrong(f"It is one of {', '.join(known)}, not {value!r}.")
         return value.lower()
 
     return read
@@ -204,30 +204,30 @@ def _truth(value: Any) -> bool:
         return value
     found = _TRUTHS.get(value.lower()) if isinstance(value, str) else None
     if found is None:
-        raise _Wrong(f"It is true or false, not {value!r}.")
+        raise Wrong(f"It is true or false, not {value!r}.")
     return found
 
 
 def _rtp(value: Any) -> str:
     try:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise _Wrong("It is a number.")
+            raise Wrong("It is a number.")
         percent = Decimal(str(value).removesuffix("%").strip())
     except InvalidOperation as error:
-        raise _Wrong(f"It is a number, not {value!r}.") from error
+        raise Wrong(f"It is a number, not {value!r}.") from error
     if not percent.is_finite() or not 1 < percent <= 100:  # noqa: PLR2004 - a percentage
-        raise _Wrong(f"It is in percent, such as 96.5, not {value!r}.")
+        raise Wrong(f"It is in percent, such as 96.5, not {value!r}.")
     if percent != percent.quantize(Decimal("0.01")):
-        raise _Wrong("It has at most two decimals.")
+        raise Wrong("It has at most two decimals.")
     return str(percent.quantize(Decimal("0.01")))
 
 
 def _list(value: Any) -> list[str]:
     found = [part for part in _SEPARATORS.split(value) if part] if isinstance(value, str) else value
     if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
-        raise _Wrong("It is a list of words.")
+        raise Wrong("It is a list of words.")
     if len(found) > LIST_LENGTH_MAX:
-        raise _Wrong(f"It has at most {LIST_LENGTH_MAX} words.")
+        raise Wrong(f"It has at most {LIST_LENGTH_MAX} words.")
     return sorted(set(found))
 
 
@@ -236,18 +236,28 @@ def _restriction(value: Any, is_known: Callable[[str], bool], example: str) -> l
     if codes == [_LIFTED]:
         return None
     if not codes:
-        raise _Wrong(f"An empty list would be nowhere: turn the game off, or write {_LIFTED} for no restriction.")
+        raise Wrong(f"An empty list would be nowhere: turn the game off, or write {_LIFTED} for no restriction.")
     wrong = [code for code in codes if not is_known(code)]
     if wrong:
-        raise _Wrong(f"These are no codes such as {example}: {', '.join(wrong[:10])[:200]}.")
+        raise Wrong(f"These are no codes such as {example}: {', '.join(wrong[:10])[:200]}.")
     return codes
 
 
-def _countries(value: Any) -> list[str] | None:
+def read_countries(value: Any) -> list[str] | None:
+    """Read countries (ISO 3166); None: no restriction.
+
+    Raises:
+        Wrong: it is no such list.
+    """
     return _restriction(value, COUNTRIES.__contains__, "SE, of ISO 3166")
 
 
-def _currencies(value: Any) -> list[str] | None:
+def read_currencies(value: Any) -> list[str] | None:
+    """Read currencies (ISO 4217); None: no restriction.
+
+    Raises:
+        Wrong: it is no such list.
+    """
     return _restriction(value, lambda code: _CURRENCY.fullmatch(code) is not None, "EUR, of ISO 4217")
 
 
@@ -257,7 +267,7 @@ def _tags(value: Any) -> list[str]:
         return []
     wrong = [tag for tag in tags if not _TAG.fullmatch(tag)]
     if wrong:
-        raise _Wrong(f"A tag has lower-case letters, digits and hyphens: {', '.join(wrong[:10])[:200]}.")
+        raise Wrong(f"A tag has lower-case letters, digits and hyphens: {', '.join(wrong[:10])[:200]}.")
     return tags
 
 
@@ -266,12 +276,12 @@ def _pictures(value: Any) -> dict[str, str]:
         pairs = [part.partition("=") for part in value.split()]
         value = {name if url else "tile": url or name for name, _, url in pairs}
     if not isinstance(value, dict):
-        raise _Wrong("It is an object of addresses by their use, such as tile.")
+        raise Wrong("It is an object of addresses by their use, such as tile.")
     for name, url in value.items():
         if not _USE.fullmatch(name):
-            raise _Wrong(f"A use is a word such as tile, not {name[:40]!r}.")
+            raise Wrong(f"A use is a word such as tile, not {name[:40]!r}.")
         if not isinstance(url, str) or not _is_address(url):
-            raise _Wrong(f"An address begins with https:// and has at most {ADDRESS_LENGTH_MAX} characters.")
+            raise Wrong(f"An address begins with https:// and has at most {ADDRESS_LENGTH_MAX} characters.")
     return dict(sorted(value.items()))
 
 
@@ -284,20 +294,20 @@ def _config(value: Any) -> dict[str, Any]:
         try:
             value = msgspec.json.decode(value)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise _Wrong(f"It is JSON: {error}.") from error
+            raise Wrong(f"It is JSON: {error}.") from error
     if not isinstance(value, dict):
-        raise _Wrong("It is a JSON object.")
+        raise Wrong("It is a JSON object.")
     _look_inside(value, CONFIG_DEPTH_MAX)
     if len(msgspec.json.encode(value)) > CONFIG_BYTES_MAX:
-        raise _Wrong(f"It has at most {CONFIG_BYTES_MAX // 1024} KB.")
+        raise Wrong(f"It has at most {CONFIG_BYTES_MAX // 1024} KB.")
     return value
 
 
 def _look_inside(value: Any, depth: int) -> None:
     if depth < 0:
-        raise _Wrong(f"It is at most {CONFIG_DEPTH_MAX} levels deep.")
+        raise Wrong(f"It is at most {CONFIG_DEPTH_MAX} levels deep.")
     if isinstance(value, str) and "\0" in value:
-        raise _Wrong("A null byte is no character.")
+        raise Wrong("A null byte is no character.")
     for inner in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []:
         _look_inside(inner, depth - 1)
 
@@ -308,8 +318,8 @@ _FIELDS: Final[dict[str, Callable[[Any], Any]]] = {
     "volatility": _one_of(get_args(GameVolatility)),
     "active": _truth,
     "verified_only": _truth,
-    "countries": _countries,
-    "currencies": _currencies,
+    "countries": read_countries,
+    "currencies": read_currencies,
     "rtp": _rtp,
     "tags": _tags,
     "pictures": _pictures,

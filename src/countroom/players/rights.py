@@ -9,6 +9,7 @@ from countroom.schema.enumerations import StaffRole
 Right = Literal[
     "propose_round_closings", "decide_round_closings", "rotate_provider_keys", "send_test_calls",
     "settle_dead_letters", "compare_reports", "note_differences",
+    "switch_games", "import_games",
 ]  # fmt: skip
 
 RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
@@ -18,6 +19,9 @@ RIGHTS: Final[dict[Right, frozenset[StaffRole]]] = {
     "rotate_provider_keys": frozenset({"admin"}),
     "send_test_calls": frozenset({"admin", "support"}),
     "settle_dead_letters": frozenset({"admin"}),
+    # Where and for whom a game may be launched is the licence's matter.
+    "switch_games": frozenset({"admin", "compliance"}),
+    "import_games": frozenset({"admin", "compliance"}),
     # Comparing moves nothing, and shows every player's bets: who answers for the money does it.
     "compare_reports": frozenset({"admin", "compliance", "cashier", "analyst"}),
     "note_differences": frozenset({"admin", "compliance", "cashier"}),

@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 from countroom.players import sessions, staff
 from countroom.players.staff import StaffSession
 from countroom.refusal import Refusal
-from countroom.web.backoffice import board, pipeline, player, providers, reconciliations, rounds
+from countroom.web.backoffice import board, games, pipeline, player, providers, reconciliations, rounds
 from countroom.web.backoffice.render import PAGE_HEADERS, STATIC_DIRECTORY, STATIC_PATH, asset, page
 from countroom.web.problems import STATUS
 from countroom.web.sessions import (
@@ -139,6 +139,7 @@ route_handlers: list[ControllerRouterHandler] = [
                 dependencies={"member": Provide(signed_in_staff)},
             ),
             player.router,
+            *games.routers,
             rounds.router,
             providers.router,
             reconciliations.router,
