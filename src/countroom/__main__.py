@@ -51,7 +51,7 @@ for _name in ("list", "show", "retry", "discard"):
     dead_letters.command(f"countroom.commands.dead_letters:{_name}_", name=_name)
 for _name in ("list", "show", "import"):
     games.command(f"countroom.commands.games:{_name}_", name=_name)
-for _name in ("bet", "check", "providers", "seals", "wallet"):
+for _name in ("bet", "check", "pipeline", "providers", "seals", "wallet"):
     bench.command(f"countroom.commands.bench:{_name}", name=_name)
 
 

@@ -47,11 +47,12 @@ def filled_stores(folder: Path, environment: dict[str, str]) -> Iterator[Setting
     with stores.running(load({**environment, **alone})) as settings:
         assert settings.database_url
         assert settings.secret_key
-        asyncio.run(_fill(settings.database_url, settings.secret_key))
+        asyncio.run(fill(settings.database_url, settings.secret_key))
         yield settings
 
 
-async def _fill(database_url: str, secret_key: str) -> None:
+async def fill(database_url: str, secret_key: str) -> None:
+    """Migrate a database, and put a game and players with money into it."""
     await migrate.apply(database_url)
     database = await Database.connect(database_url, size_max=1)
     await games.ensure_provider(

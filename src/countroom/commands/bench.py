@@ -9,6 +9,7 @@ from cyclopts.validators import Number
 from countroom.bench import bet as measure_bet
 from countroom.bench import check as measure_check
 from countroom.bench import crowd as measure_crowd
+from countroom.bench import pipeline as measure_pipeline
 from countroom.bench import providers as measure_providers
 from countroom.bench import seals as measure_seals
 from countroom.bench import wallet as measure_wallet
@@ -87,6 +88,37 @@ def wallet(
         Transactions that are there before the last case begins; 0 leaves it out.
     """
     return measure_wallet(seconds=seconds, rounds=rounds, callers=callers, grown=grown, console=console)
+
+
+def pipeline(
+    *,
+    rows: Annotated[int, Parameter(validator=Number(gte=20_000, lte=100_000_000))] = 600_000,
+    rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 3,
+    large: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000_000))] = 2_000_000,
+    seconds: Annotated[float, Parameter(validator=Number(gte=0, lte=3_600))] = 30.0,
+    debezium: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Measure facts on their way from PostgreSQL's log to Kafka, from there to ClickHouse, and straight.
+
+    Stores of its own, every step a process as in production. Needs Java and Kafka's jars (`requirements/install
+    kafka`). Takes ten minutes and 5 GB of disk.
+
+    Parameters
+    ----------
+    rows
+        Carried each way in a round.
+    rounds
+        How often everything is measured; medians are compared.
+    large
+        Rows of one transaction that is then carried each way, for the memory it takes; 0 leaves it out.
+    seconds
+        For how long the time from commit to visible is measured while bets are made; 0 leaves it out.
+    debezium
+        Measure Debezium in the relay's place, too (`requirements/install debezium`).
+    """
+    return measure_pipeline(
+        rows=rows, rounds=rounds, large=large, seconds=seconds, with_debezium=debezium, console=console
+    )
 
 
 def providers(

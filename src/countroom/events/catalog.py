@@ -29,6 +29,8 @@ class Table:
     columns: tuple[str, ...]
     moments: frozenset[str]
     """Those of the columns that are timestamps; every other value is sent as PostgreSQL prints it."""
+    added: frozenset[str] = frozenset()
+    """Those of the columns that the log of an older version does not have: its messages go without them."""
 
 
 TABLES: Final = {
@@ -79,7 +81,7 @@ def encoder(table: Table, columns: Sequence[str]) -> Encode:
     Raises:
         ContractMismatchError: a column of the contract is missing.
     """
-    missing = [column for column in table.columns if column not in columns]
+    missing = [column for column in table.columns if column not in columns and column not in table.added]
     if missing:
         raise ContractMismatchError(
             f"The publication lacks {', '.join(missing)} of {table.name}; run countroom migrate."

@@ -71,7 +71,8 @@ class Decoder:
     """Turns ``pgoutput`` payloads (protocol 1) into messages."""
 
     def __init__(self) -> None:
-        self._relations: dict[bytes, tuple[str, int, catalog.Encode, compiled.EncodeRow]] = {}
+        self._relations: dict[bytes, tuple[str, int, catalog.Encode, compiled.EncodeRow] | None] = {}
+        """None: a table that a newer version publishes, and nobody here knows."""
         self._ts_us = 0
         self.in_transaction = False
 
@@ -92,8 +93,11 @@ class Decoder:
             self._learn(payload)
         return Nothing.PASSED
 
-    def _message(self, payload: bytes, lsn: int, op: str, op_bytes: bytes) -> Message:
-        topic, key, encode, encode_row = self._relations[payload[1:5]]
+    def _message(self, payload: bytes, lsn: int, op: str, op_bytes: bytes) -> Message | Nothing:
+        relation = self._relations[payload[1:5]]
+        if relation is None:
+            return Nothing.PASSED
+        topic, key, encode, encode_row = relation
         usual = encode_row(payload, op_bytes, lsn, self._ts_us)
         if usual is not None:
             return Message(topic, lsn, usual[0], usual[1])
@@ -116,7 +120,10 @@ class Decoder:
             end = payload.index(0, start + 1)  # one byte of flags comes first
             columns.append(payload[start + 1 : end].decode())
             start = end + 9  # type and modifier
-        table = catalog.PUBLISHED[name]
+        table = catalog.PUBLISHED.get(name)
+        if table is None:
+            self._relations[payload[1:5]] = None
+            return
         encode = catalog.encoder(table, columns)
         self._relations[payload[1:5]] = (name, columns.index(table.key), encode, compiled.encoder(table, columns))
 

@@ -153,8 +153,8 @@ class _Member:
         self._loader = loader
         self._client = client
         self._inserts = inserts
-        self._progress: dict[tuple[str, int], _Progress] = {}
-        """How far the messages go that the loader holds."""
+        self._progress: dict[tuple[str, int], tuple[int, bytes]] = {}
+        """How far the messages go that the loader holds: of each partition the next offset, and the last message."""
         self._stored: Future[list[TopicPartition]] | None = None
         """The batch that is just being inserted; its result are the offsets to commit."""
         self._sent_at = self._reported_at = time.monotonic()
@@ -168,13 +168,12 @@ class _Member:
     def step(self) -> None:
         """Read a little, and move on what is due."""
         try:
-            for message in self._consumer.consume(CONSUME_ROWS, CONSUME_SECONDS):
-                self._take(message)
+            self._take(self._consumer.consume(CONSUME_ROWS, CONSUME_SECONDS))
             if self._stored is not None and self._stored.done():
                 self._commit()
             now = time.monotonic()
-            if self._loader.rows and (self._loader.is_full or now - self._sent_at >= FLUSH_SECONDS):
-                self._commit()
+            is_due = now - self._sent_at >= FLUSH_SECONDS and self._stored is None
+            if self._loader.rows and (is_due or self._loader.is_full):
                 self._send()
             elif now - self._reported_at >= REPORT_SECONDS and self._stored is None:
                 self._report_idle()
@@ -186,37 +185,38 @@ class _Member:
     def settle(self) -> None:
         """Store and commit everything that was read."""
         try:
-            self._commit()
             if self._loader.rows:
                 self._send()
-                self._commit()
+            self._commit()
         except BaseException:
             self._failed = True
             raise
 
-    def _take(self, message: Message) -> None:
-        error = message.error()
-        if error is not None:
-            if error.code() in {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET}:  # noqa: SLF001 - public names
-                return
-            raise KafkaException(error)
-        topic, number, offset = message.topic(), message.partition(), message.offset()
-        assert topic is not None
-        assert number is not None
-        assert offset is not None
-        body = message.value() or b""
-        self._loader.add(wal.Message(topic, offset, body, "", number))
-        self._progress[topic, number] = _Progress(offset + 1, body)
+    def _take(self, messages: Sequence[Message]) -> None:
+        add, progress = self._loader.add, self._progress
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                if error.code() in {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET}:  # noqa: SLF001 - public names
+                    continue
+                raise KafkaException(error)
+            topic, number, offset = message.topic(), message.partition(), message.offset()
+            assert topic is not None
+            assert number is not None
+            assert offset is not None
+            body = message.value() or b""
+            add(wal.Message(topic, offset, body, "", number))
+            progress[topic, number] = (offset + 1, body)
 
     def _send(self) -> None:
-        """Check what was read, and let the other thread insert it."""
+        """Check what was read, and let the other thread insert it once it has done what it was given before."""
         batch = self._loader.take_checked()
+        self._commit()
         progress, self._progress = self._progress, {}
         reports = []
-        for (topic, number), made in progress.items():
-            partition = TopicPartition(topic, number, made.offset)
-            _, end = self._consumer.get_watermark_offsets(partition, cached=True)
-            reports.append(positions.Loaded(topic, number, made.offset, max(end, made.offset), made.moment()))
+        for (topic, number), (offset, body) in progress.items():
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, number, offset), cached=True)
+            reports.append(positions.Loaded(topic, number, offset, max(end, offset), _committed_at(body)))
         self._stored = self._inserts.submit(self._store, batch, reports)
         self._sent_at = self._reported_at = time.monotonic()
 
@@ -269,15 +269,9 @@ class _Member:
         raise kafka.KafkaAwayError("this loader was thrown out of its group")
 
 
-class _Progress(msgspec.Struct):
-    """How far a partition was read."""
-
-    offset: int
-    body: bytes
-
-    def moment(self) -> datetime | None:
-        """When the last message's transaction was committed; None when it does not say."""
-        try:
-            return catalog.utc(_moment(self.body).ts_us).astimezone(UTC)
-        except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
-            return None
+def _committed_at(body: bytes) -> datetime | None:
+    """Return when a message's transaction was committed; None when it does not say."""
+    try:
+        return catalog.utc(_moment(body).ts_us).astimezone(UTC)
+    except (msgspec.DecodeError, UnicodeDecodeError, OverflowError):
+        return None

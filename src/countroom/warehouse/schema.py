@@ -10,6 +10,7 @@ from clickhouse_connect.driver.client import Client
 
 from countroom import clickhouse
 from countroom.events import contract
+from countroom.warehouse import evolve
 
 LAST_TABLE: Final = "landing_users_to_players"
 """The table that is made last: where it is, all are."""
@@ -40,16 +41,13 @@ class SchemaDiffersError(Exception):
 def verify(client: Client) -> None:
     """Make sure that the landing tables take every field of the contract: ClickHouse leaves out what they lack.
 
-    What lies behind them it checks itself, whenever ``migrate`` names their views.
+    What lies behind them it checks itself, whenever ``migrate`` names their views. ``migrate`` adds what is missing;
+    this finds tables that somebody keeps by other means.
 
     Raises:
         SchemaDiffersError: one of them does not.
     """
-    columns: dict[str, set[str]] = {}
-    for table, column in client.query(
-        "SELECT table, name FROM system.columns WHERE database = currentDatabase() AND startsWith(table, 'landing_')"
-    ).result_rows:
-        columns.setdefault(table, set()).add(column)
+    columns = evolve.columns_of(client)
     for topic, message in contract.MESSAGES.items():
         fields = {field.encode_name for field in msgspec.structs.fields(message)}
         if missing := sorted(fields - columns.get(f"landing_{topic}", set())):
@@ -60,11 +58,13 @@ def verify(client: Client) -> None:
 
 
 def migrate(clickhouse_url: str) -> None:
-    """Create the database that the address names, and every table that it lacks. Safe to repeat."""
+    """Create the database that the address names, and every table and column that it lacks. Safe to repeat."""
     database = clickhouse.database_of(clickhouse_url)
     server = clickhouse.without_database(clickhouse_url)
     with clickhouse_connect.get_client(dsn=server, autogenerate_session_id=False) as client:
         client.command(f"CREATE DATABASE IF NOT EXISTS {clickhouse.quoted(database)}")
     with clickhouse.connect(clickhouse_url) as client:
+        existing = evolve.columns_of(client)
         for statement in statements():
+            evolve.add_missing(client, statement, existing)
             client.command(statement)
