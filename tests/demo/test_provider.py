@@ -310,6 +310,17 @@ async def test_a_slot_publishes_its_reels_and_shows_where_they_stopped() -> None
         assert Decimal(played["win"]) == Decimal(played["stake"]) * paid / len(odds["lines"])
 
 
+async def test_for_fun_the_casino_hears_nothing() -> None:
+    async with table() as (playing, _):
+        page = await playing.client.get("/launch", params={"game": "golden-ledger", "currency": "EUR", "mode": "fun"})
+        nobody = {"session_id": "", "account_id": "", "game_id": "golden-ledger", "currency": "EUR"}
+        answer = await playing.client.post("/spin", json={**nobody, "stake": "1.00", "fun": True})
+
+        assert 'data-fun="fun"' in page.text
+        assert (answer.status_code, answer.json()["calls"], playing.ledger.calls) == (200, [], [])
+        assert len(answer.json()["window"]) == 3
+
+
 async def test_the_daily_report_has_what_stands_and_what_was_taken_back() -> None:
     async with table() as (playing, _):
         own = Ledger.in_memory()

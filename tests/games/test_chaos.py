@@ -107,7 +107,7 @@ async def test_whatever_a_provider_does_both_ledgers_agree_to_the_cent(
     chance = random.Random(seed)  # noqa: S311 - told below, to be played again
     began = datetime.now(UTC).date()
     async with table(settings, chance) as playing:
-        accounts = await asyncio.gather(*(playing.play(chance, one, ROUNDS // PLAYERS) for one in range(PLAYERS)))
+        accounts = await asyncio.gather(*(playing.play(chance, one, -(-ROUNDS // PLAYERS)) for one in range(PLAYERS)))
         await playing.until_nothing_is_owed()
 
         counted = playing.ledger.counted()

@@ -29,9 +29,7 @@ def test_a_process_says_what_it_does_and_its_canaries_arrive(settings: Settings)
             book.move_many(user, 100)
             until(lambda: meters.total(meters.rows) >= before + 100)
             until(lambda: book.ask("SELECT bool_or((figures ->> 'rows')::float >= 100) FROM pipeline_processes")[0][0])
-            until(lambda: canaries(client) > 2)
-            with running_pipeline(settings):
-                until(lambda: said(book)[0] == ("pipeline", "waiting", False))
+            until(lambda: canaries(client) > 1)
         assert {(role, state, ended) for role, state, ended in said(book)} == {("pipeline", "ended", True)}
         early = client.query("SELECT countIf(arrived_at < sent_at) FROM canaries").first_row
         assert early == (0,)

@@ -54,6 +54,8 @@ async def test_a_player_comes_in_launches_and_leaves(served: Served) -> None:
 
         again = await http.post("/lobby/games/lucky-sevens", data={"currency": "USD"})
         assert (again.status_code, "You hold no wallet in this currency." in again.text) == (409, True)
+        none = await http.post("/lobby/games/lucky-sevens/fun", data={"currency": "EUR"})
+        assert (none.status_code, "This game is not played for fun." in none.text) == (409, True)
         left = await http.post("/lobby/sign-out")
         assert "Play as a demo player" in left.text
         assert "Play as a demo player" in (await http.get("/lobby")).text

@@ -31,6 +31,7 @@ from countroom.bench.yardstick import PLAYERS, fill
 from countroom.embedded import stores
 from countroom.events import slot
 from countroom.settings import Settings, load
+from countroom.warehouse import rebuild
 
 TRANSACTION_ROWS: Final = 1_000
 WARM_SHARE: Final = 0.05
@@ -68,6 +69,8 @@ def pipeline(*, rows: int, rounds: int, large: int, seconds: float, with_debeziu
             if large:
                 console.print(f"one transaction of {large:,} rows, each way", style="dim")
                 line.both_ways(large, {}, peaks, at_once=large)
+            console.print("the warehouse's table of transactions, anew", style="dim")
+            _add(rates, "rebuild", line.rebuild())
             visible = None
             if seconds:
                 console.print("from commit to visible at half the rate of which bets are possible", style="dim")
@@ -127,6 +130,11 @@ class _Line:
         _add(rates, "debezium", self.into_kafka("debezium", rows, {}))
         with self.running("load", {}):
             self.into_clickhouse(rows)
+
+    def rebuild(self) -> float:
+        """Return at how many rows a second the table is made anew from PostgreSQL, by nobody else disturbed."""
+        [made] = rebuild.rebuild(self.settings, [TOPIC])
+        return made.rows / made.seconds
 
     def write(self, rows: int, at_once: int) -> None:
         """Write bets; nobody reads the log meanwhile."""
@@ -255,7 +263,9 @@ def _report(
             medians[way] = round(statistics.median(rates[way]))
             rounds = ", ".join(f"{rate:,.0f}" for rate in rates[way])
             table.add_row(way, f"{medians[way]:,}", rounds, f"{peaks.get(command, 0):,.0f}")
+    rebuilt = round(rates["rebuild"][0])
     console.print(table)
+    console.print(f"PostgreSQL → a new table in its place: {rebuilt:,} rows/s")
     if visible is not None:
         console.print(
             f"commit → visible at {visible.bets_per_s:,.0f} bets/s (full: {visible.full_per_s:,.0f}): "
@@ -270,6 +280,6 @@ def _report(
     figures["visible_bets_per_s"] = round(visible.bets_per_s) if visible else None
     figures["peak_mb"] = round(max(peaks.values(), default=0.0))
     figures |= {f"{command}_peak_mb": round(peak) for command, peak in peaks.items()}
-    figures["rebuild_rows_per_s"] = None
+    figures["rebuild_rows_per_s"] = rebuilt
     print(json.dumps(figures | asked))  # noqa: T201 - the line that programs read
     return 0

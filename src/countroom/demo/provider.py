@@ -40,6 +40,8 @@ class Spin(msgspec.Struct):
     """A decimal string in the main unit; without it the game's second smallest."""
     story: Story = "plain"
     repeat: bool = False
+    fun: bool = False
+    """For play money: the casino hears nothing of it, and the page keeps the balance."""
     chaos: list[str] = []
     """How to misbehave (chaos.py); the story is then chosen by chance."""
 
@@ -112,7 +114,9 @@ class Provider:
 
     async def launch(self, request: Request) -> Response:
         """Show the game that a casino's launch address names."""
-        missing = [name for name in ("session_id", "game", "account", "currency") if not request.query.get(name)]
+        fun = request.query.get("mode") == "fun"
+        needed = ("game", "currency") if fun else ("session_id", "game", "account", "currency")
+        missing = [name for name in needed if not request.query.get(name)]
         if missing:
             raise Wrong(400, "launch_incomplete", f"The launch address lacks {', '.join(missing)}.")
         game = _known(request.query["game"])
@@ -123,13 +127,14 @@ class Provider:
             raise Wrong(400, "unknown_chaos", str(unknown)) from unknown
         values = {
             "chaos": " ".join(kinds),
+            "fun": "fun" if fun else "",
             "title": game.title,
             "genre": game.genre,
             "volatility": game.volatility,
             "rtp": f"{float(return_to_player(game)):.0%}",
             "symbols": " ".join(game.symbols),
-            "session_id": request.query["session_id"],
-            "account_id": request.query["account"],
+            "session_id": request.query.get("session_id", ""),
+            "account_id": request.query.get("account", ""),
             "game_id": game.slug,
             "currency": currency,
             "stakes": " ".join(_stakes(currency)),
@@ -149,6 +154,10 @@ class Provider:
             kinds = chaos.parse(wanted.chaos)
         except chaos.UnknownMisbehaviour as unknown:
             raise Wrong(400, "unknown_chaos", str(unknown)) from unknown
+        if wanted.fun:
+            free = Round(self._wallet, self._owed, seat, game, stake=stake, chance=self._chance)
+            free.closed = True
+            return json(self._played(free, game, "plain"))
         line = chaos.BadLine(self._wallet, kinds, self._chance) if kinds else None
         story = chaos.story(kinds, self._chance) if kinds else wanted.story
         told = Round(line or self._wallet, self._owed, seat, game, stake=stake, chance=self._chance)

@@ -44,6 +44,7 @@ async def seed(settings: Settings, *, provider_key: str) -> None:
             title="Sandbox Games",
             dialect="softswiss-v2",
             launch_url=f"http://127.0.0.1:{settings.sandbox_provider_port}/launch",
+            demo_url=f"http://127.0.0.1:{settings.sandbox_provider_port}/launch",
             signing_keys=[provider_key],
             secret_key=settings.secret_key,
         )

@@ -25,6 +25,8 @@ HOW_TO_INSTALL: Final = (
     "Debezium needs Java 17 or newer, and its jars, which Maven fetches. On Debian or Ubuntu: "
     "apt-get install default-jre-headless maven; then: requirements/install debezium."
 )
+START_SECONDS: Final = 180.0
+"""It looks through a hundred jars for what it can run: a quarter of a minute, and minutes on a busy machine."""
 STOP_SECONDS: Final = 1.5
 _ANSWERED: Final = 200
 
@@ -103,7 +105,11 @@ class Connect:
             own_session=False,
         )
         pid_file.write_text(f"{self.process.pid}\n")
-        process.wait_until(self._answers, self.process, name=self.name, log=self.log)
+        try:
+            process.wait_until(self._answers, self.process, name=self.name, log=self.log, seconds=START_SECONDS)
+        except process.StoreFailed:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Stop it. Killed or stopped, it loses nothing: what it has not confirmed is read again."""

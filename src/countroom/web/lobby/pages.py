@@ -187,6 +187,21 @@ async def play(state: State, slug: FromPath[str], data: PayIn, player: NamedDepe
     )  # fmt: skip
 
 
+@post("/games/{slug:str}/fun", status_code=200, request_max_body_size=FORM_BYTES_MAX)
+async def play_for_fun(
+    state: State, slug: FromPath[str], data: PayIn, player: NamedDependency[SignedIn]
+) -> Response[str]:
+    """Show a game for play money: there is no session, and nobody calls back."""
+    try:
+        demo_ = await games.launch_demo(
+            state.database, user_id=player.player_id, slug=slug, currency=data.currency or "EUR"
+        )
+        game = await games.game_of(state.database, slug)
+    except Refusal as refusal:
+        return await _lobby(state, player, refusal)
+    return page("play.html", frames=[demo_.demo_url], title=game.title, launch_url=demo_.demo_url, purses=[])
+
+
 async def _lobby(state: State, player: SignedIn, refusal: Refusal | None = None) -> Response[str]:
     purses = purse(await state.balances.of_player(state.database, player.player_id))
     offered = games.Filters(is_launchable=True, currency=purses[0].currency if purses else None)
@@ -257,7 +272,11 @@ route_handlers: Final[list[ControllerRouterHandler]] = [
             register,
             demo,
             sign_out,
-            Router("/", route_handlers=[show_purse, pay_in, play], dependencies={"player": Provide(player_of)}),
+            Router(
+                "/",
+                route_handlers=[show_purse, pay_in, play, play_for_fun],
+                dependencies={"player": Provide(player_of)},
+            ),
         ],
         exception_handlers={Refusal: show_refusal},
         include_in_schema=False,

@@ -37,6 +37,7 @@ class Card:
     """The genre as the catalogue has it: which picture is shown."""
     volatility: str
     bars: int
+    has_demo: bool
     returns: str
     """What comes back of the stakes, as the provider publishes it; empty when it does not."""
 
@@ -66,6 +67,7 @@ def cards(games: Sequence[Game]) -> list[Card]:
             game.genre,
             game.volatility,
             VOLATILITIES.get(game.volatility, 0),
+            game.has_demo,
             "" if game.rtp is None else f"{game.rtp.normalize():f} %",
         )
         for game in sorted(games, key=lambda game: (game.genre != "slots", game.title))
