@@ -257,3 +257,16 @@ def test_many_clients_write_and_read_at_once(client: Client, clickhouse_url: str
     with ThreadPoolExecutor(max_workers=6) as pool:
         list(pool.map(work, range(6)))
     assert client.command("SELECT count() FROM shared") == 30
+
+
+def test_a_view_that_fails_under_an_insert_is_an_error_and_not_a_loss(client: Client) -> None:
+    client.command("CREATE TABLE arriving (a String) ENGINE = Null")
+    client.command("CREATE TABLE arrived (a UInt8) ENGINE = MergeTree ORDER BY a")
+    client.command("CREATE MATERIALIZED VIEW arriving_to_arrived TO arrived AS SELECT toUInt8(a) AS a FROM arriving")
+    good = b'{"a":"1"}\n{"a":"2"}'
+    client.raw_insert("arriving", insert_block=good, fmt="JSONEachRow")
+    with pytest.raises(DatabaseError, match="Cannot parse"):
+        client.raw_insert("arriving", insert_block=good + b'\n{"a":"x"}', fmt="JSONEachRow")
+    assert client.query("SELECT count() FROM arrived").first_row == (2,)
+    for statement in ("DROP TABLE arriving_to_arrived", "DROP TABLE arriving", "DROP TABLE arrived"):
+        client.command(statement)

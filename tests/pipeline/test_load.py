@@ -93,3 +93,55 @@ def test_times_keep_their_microseconds(settings: Settings) -> None:
         assert client.query("SELECT registered_at FROM players FINAL").first_row == (
             datetime(2026, 10, 25, 1, 59, 59, 999999, tzinfo=UTC),
         )
+
+
+TRANSACTION = {
+    "id": "01980000-0000-7000-8000-000000000001", "wallet_account_id": "01980000-0000-7000-8000-000000000002",
+    "external_id": "sandbox:1", "amount": "10.50", "fee": "0.00", "type": "bet", "status": "success", "metadata": "{}",
+    "processed_at": None, "created_at": "2026-01-03T00:00:00.000000Z",
+    "user_id": "01980000-0000-7000-8000-000000000003", "wallet_type": "main", "currency": "EUR", "provider": None,
+    "game_id": None, "game_round_id": None, "payment_id": None,
+    "__deleted": "false", "__op": "c", "__lsn": 1, "__ts_us": 1,
+}  # fmt: skip
+
+
+def test_every_way_of_breaking_a_transaction_is_refused_alone_and_with_its_reason(settings: Settings) -> None:
+    assert settings.clickhouse_url
+    schema.migrate(settings.clickhouse_url)
+    broken: dict[str, dict[str, Any]] = {
+        "a decimal that is a number": {"amount": 10.5},
+        "too many decimals": {"amount": "10.555"},
+        "too few decimals": {"amount": "10.5"},
+        "more than decimal(18,2) holds": {"amount": "12345678901234567.00"},
+        "an exponent": {"amount": "1e3"},
+        "an unknown type": {"type": "gift"},
+        "no such day": {"created_at": "2026-02-30T00:00:00.000000Z"},
+        "local time": {"created_at": "2026-01-03T00:00:00.000000+02:00"},
+        "an id that is none": {"user_id": "7"},
+        "metadata that is no object": {"metadata": "[]"},
+        "metadata that is no JSON": {"metadata": "{"},
+        "a null where none may be": {"currency": None},
+        "a deletion": {"__op": "d"},
+        "a position below zero": {"__lsn": -1},
+    }
+    lacking = {name: value for name, value in TRANSACTION.items() if name != "fee"}
+    kept: list[tuple[int, str]] = []
+    with warehouse(settings) as client:
+        loader = Loader(client, lambda one, reason: kept.append((one.lsn, reason)))
+        for number, changed in enumerate(broken.values()):
+            loader.add(Message("transactions", number, json.dumps(TRANSACTION | changed).encode()))
+        loader.add(Message("transactions", 100, json.dumps(lacking).encode()))
+        fine: list[dict[str, Any]] = [
+            {"unknown": {"a": 1}},
+            {"external_id": "sandbox:\0 \u2028 ☃ \ud83c\udfb0", "__lsn": 2},
+            {"metadata": json.dumps({"long": "x" * 2_000_000}), "__lsn": 3},
+            {"amount": "-9999999999999999.99", "type": "adjustment", "__lsn": 4},
+        ]
+        for number, changes in enumerate(fine):
+            body = TRANSACTION | {"id": str(clock.new_id())} | changes
+            loader.add(Message("transactions", 200 + number, json.dumps(body).encode()))
+        loader.flush()
+        stored = client.query("SELECT _version, length(external_id), amount FROM events_transactions ORDER BY 1")
+    assert {lsn for lsn, _ in kept} == {*range(len(broken)), 100}, [lsn for lsn, _ in kept]
+    assert all(reason.startswith(("breaks the contract: ", "refused by ClickHouse: ")) for _, reason in kept)
+    assert [row[0] for row in stored.result_rows] == [1, 2, 3, 4]

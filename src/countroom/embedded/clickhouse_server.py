@@ -72,6 +72,7 @@ STRANGERS_BYTES_MAX: Final = 1 << 20
 IDLE_SECONDS: Final = 600
 """How long a client may keep a connection that it does not use."""
 AUTHENTICATION_FAILED: Final = 516
+_INSERT_INTO: Final = re.compile(r"\s*INSERT\s+INTO\s+(?:TABLE\s+)?(?:`?(\w+)`?\.)?`?(\w+)`?", re.IGNORECASE)
 UNKNOWN: Final = 1001
 STATUS_OF_CODE: Final = {60: 404, 81: 404, AUTHENTICATION_FAILED: 403, 241: 500, 159: 408}
 
@@ -262,16 +263,42 @@ def _insert(connection: Any, head: clickhouse_statement.InsertHead, data: Iterat
     """Hand the data to the engine as it arrives; nothing is visible before it is complete."""
     began = time.monotonic_ns()
     inserter = connection.send_insert(head.statement, head.data_format)
+    kept: list[bytes] = []
     try:
         for piece in data:
             if piece:
                 inserter.append(piece)
+                kept.append(piece)
+                if head.data_format != "JSONEachRow":
+                    kept.clear()
         done = inserter.finish()
     except BaseException:
         inserter.cancel()
         raise
+    if kept and done.rows_written < 2 * _lines(kept) and _only_feeds_views(connection, head.statement):
+        # The engine says nothing when a view fails under an insert that is handed over in pieces. Given as a whole
+        # it says it, five times as slowly. Where it does not, rows have arrived twice, or a view leaves some out.
+        connection.query(f"{head.statement} FORMAT JSONEachRow\n".encode() + b"".join(kept), "TabSeparated")
     written = {"written_rows": str(done.rows_written), "written_bytes": str(done.bytes_written)}
     return Answer(iter(()), None, {"read_rows": "0", **written, "elapsed_ns": str(time.monotonic_ns() - began)})
+
+
+def _lines(pieces: list[bytes]) -> int:
+    return sum(piece.count(b"\n") for piece in pieces) + (not pieces[-1].endswith(b"\n"))
+
+
+def _only_feeds_views(connection: Any, statement: str) -> bool:
+    """Whether an insert goes into a table that keeps nothing itself (engine Null), and has views: a landing table."""
+    found = _INSERT_INTO.match(statement)
+    if found is None:
+        return False
+    database, table = found.groups()
+    answer = connection.query(
+        "SELECT count() FROM system.tables WHERE engine = 'Null' AND notEmpty(dependencies_table) "
+        f"AND database = {_quoted(database) if database else 'currentDatabase()'} AND name = {_quoted(table)}",
+        "TabSeparated",
+    )
+    return bool(int(bytes(answer.bytes())))
 
 
 def _query(connection: Any, statement: bytes, default_format: str, values: dict[str, str]) -> Answer:
