@@ -81,6 +81,20 @@ async def write_games(tx: Transaction, provider_id: UUID, ids: Sequence[UUID], g
     return written
 
 
+async def settle_search(tx: Transaction) -> None:
+    """Bring what was written into the search's index, instead of waiting for a vacuum: until then it costs a scan.
+
+    Only its owner may; for anybody else the vacuum does it.
+    """
+    await tx.execute(
+        """
+        SELECT gin_clean_pending_list(oid)
+          FROM pg_class
+         WHERE oid = 'games_search'::regclass AND pg_has_role(relowner, 'USAGE')
+        """
+    )
+
+
 async def keep_import(
     tx: Transaction, import_id: UUID, *, provider_id: UUID, staff_id: UUID | None, file_name: str, feed: str,
     differences: str,

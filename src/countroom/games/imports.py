@@ -159,6 +159,7 @@ async def apply_import(database: Database, import_id: UUID, *, staff_id: UUID | 
             written = await queries.write_games(tx, row["provider_id"], ids, msgspec.json.encode(games).decode())
             if written != len(games):
                 raise NotAsShown
+            await queries.settle_search(tx)
             await queries.note_applied(tx, import_id, staff_id)
         else:
             await queries.show_again(tx, import_id, msgspec.json.encode(differences).decode())

@@ -120,9 +120,10 @@ async def find_games(database: Database, filters: Filters, *, limit: int, cursor
         InvalidSearch, InvalidGamesCursor: nothing was looked for.
     """
     after_title, after_slug = _place(cursor) if cursor else (None, None)
-    async with database.connection() as connection:
+    async with database.transaction(snapshot=True) as tx:
+        await queries.plan_for_what_is_asked(tx)
         rows = await queries.find_games(
-            connection, _matching(filters), after_title=after_title, after_slug=after_slug, limit=limit + 1
+            tx, _matching(filters), after_title=after_title, after_slug=after_slug, limit=limit + 1
         )
     games = [_game(row) for row in rows[:limit]]
     return GamesPage(games, _cursor(rows[limit - 1]["sort_title"], games[-1].slug) if len(rows) > limit else None)
@@ -134,8 +135,10 @@ async def count_games(database: Database, filters: Filters) -> int:
     Raises:
         InvalidSearch: nothing was counted.
     """
-    async with database.connection() as connection:
-        return await queries.count_games(connection, _matching(filters))
+    matching = _matching(filters)
+    async with database.transaction(snapshot=True) as tx:
+        await queries.plan_for_what_is_asked(tx)
+        return await queries.count_games(tx, matching)
 
 
 async def game_of(database: Database, slug: str) -> Game:
