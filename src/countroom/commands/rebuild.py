@@ -3,12 +3,16 @@
 from datetime import date
 from typing import Annotated, Literal
 
+import psycopg2
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from urllib3.exceptions import HTTPError
 
 from countroom.commands import console, running
 from countroom.events import catalog
 from countroom.warehouse import rebuild as warehouse_rebuild
+from countroom.warehouse.load import WarehouseAwayError
 
 
 def rebuild(
@@ -40,9 +44,16 @@ def rebuild(
                 tasks[topic] = bar.add_task(topic, total=of)
             bar.update(tasks[topic], completed=rows, total=max(of, rows))
 
-        found = warehouse_rebuild.rebuild(
-            settings, table or tuple(catalog.TABLES), from_day=from_day, restart=restart, heard=heard
-        )
+        try:
+            found = warehouse_rebuild.rebuild(
+                settings, table or tuple(catalog.TABLES), from_day=from_day, restart=restart, heard=heard
+            )
+        except (psycopg2.Error, ClickHouseError, HTTPError, WarehouseAwayError) as error:
+            lost = f"A store was lost: {str(error).strip().splitlines()[0][:300]}"
+            console.print(
+                f"{lost}\nCall `countroom rebuild` again: it goes on where it was.", style="red", markup=False
+            )
+            return 1
     for one in found:
         console.print(f"{one.topic:<14}{one.rows:>14,} rows  {one.seconds:>7.1f} s")
     return 0

@@ -72,6 +72,8 @@ STRANGERS_BYTES_MAX: Final = 1 << 20
 IDLE_SECONDS: Final = 600
 """How long a client may keep a connection that it does not use."""
 AUTHENTICATION_FAILED: Final = 516
+KEPT_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of an insert's data, until its views are known to have taken it: twice what a loader sends at a time."""
 _INSERT_INTO: Final = re.compile(r"\s*INSERT\s+INTO\s+(?:TABLE\s+)?(?:`?(\w+)`?\.)?`?(\w+)`?", re.IGNORECASE)
 UNKNOWN: Final = 1001
 STATUS_OF_CODE: Final = {60: 404, 81: 404, AUTHENTICATION_FAILED: 403, 241: 500, 159: 408}
@@ -264,12 +266,14 @@ def _insert(connection: Any, head: clickhouse_statement.InsertHead, data: Iterat
     began = time.monotonic_ns()
     inserter = connection.send_insert(head.statement, head.data_format)
     kept: list[bytes] = []
+    size = 0
     try:
         for piece in data:
             if piece:
                 inserter.append(piece)
+                size += len(piece)
                 kept.append(piece)
-                if head.data_format != "JSONEachRow":
+                if size > KEPT_BYTES_MAX or head.data_format != "JSONEachRow":
                     kept.clear()
         done = inserter.finish()
     except BaseException:

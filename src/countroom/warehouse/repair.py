@@ -15,6 +15,7 @@ import psycopg2
 
 from countroom import clickhouse
 from countroom.events import catalog, wal
+from countroom.refusal import Refusal
 from countroom.settings import Settings
 from countroom.warehouse import moments, positions
 from countroom.warehouse.dead_letters import DeadLetters
@@ -27,11 +28,18 @@ OPEN_SECONDS: Final = 60.0
 REMOVED_AT_A_TIME: Final = 1_000
 
 
+class RepairWaits(Refusal):
+    """A transaction in PostgreSQL stays open."""
+
+    kind = "conflict"
+    code = "repair_waits"
+
+
 def repair(settings: Settings, differing: Sequence[Difference]) -> int:
     """Make these rows what PostgreSQL has; return how many were sent. The pipeline may run or not.
 
     Raises:
-        OpenTooLongError: a transaction that writes does not end; what was removed is missing until the next repair.
+        RepairWaits: a transaction that writes does not end; what was removed is missing until the next repair.
         WarehouseAwayError: ClickHouse does not answer; the same.
     """
     assert settings.database_url is not None
@@ -51,7 +59,10 @@ def repair(settings: Settings, differing: Sequence[Difference]) -> int:
                     parameters={"ids": wrong[first : first + REMOVED_AT_A_TIME]},
                 )
         positions.forget_refreshes(client)
-        version = moments.settled(connection, time.monotonic() + OPEN_SECONDS)
+        try:
+            version = moments.settled(connection, time.monotonic() + OPEN_SECONDS)
+        except moments.OpenTooLongError as error:
+            raise RepairWaits(f"{error} End it and repair again: what was removed is missing until then.") from error
         connection.autocommit = False
         loader = Loader(client, DeadLetters(settings.database_url).keep)
         return sum(
