@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 import cyclopts
@@ -55,11 +56,22 @@ for _name in ("bet", "check", "pipeline", "providers", "seals", "wallet"):
     bench.command(f"countroom.commands.bench:{_name}", name=_name)
 
 
+def _fill_lists(asked: Sequence[str]) -> None:
+    """Import the commands whose list is asked for: what each does stands in its own docstring."""
+    words = [word for word in asked if word not in app.help_flags]
+    groups = {"": app, "bench": bench, "dead-letters": dead_letters, "games": games, "staff": staff}
+    group = groups.get(" ".join(words))
+    for name in list(group or ()):
+        assert group
+        group[name]
+
+
 def main() -> None:
     """Run the command line. Expected problems are one sentence, and exit code 1."""
     lifeline.watch()
     try:
         configure_log(load(os.environ))
+        _fill_lists(sys.argv[1:])
         sys.exit(app())
     except SettingsError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
