@@ -13,6 +13,7 @@ from casino import Casino, open_casino
 from countroom.games.catalog import Catalog
 from countroom.games.recording import Recorder
 from countroom.settings import Settings
+from countroom.web.addresses import server_options
 from countroom.web.app import Front, create_app
 
 
@@ -46,7 +47,10 @@ async def serving(settings: Settings, prepare: Callable[[Casino], Awaitable[None
         app = Front(create_app(msgspec.structs.replace(settings, secret_key=casino.secret_key)))
         listener = socket.socket(proto=socket.IPPROTO_TCP)  # unnamed, asyncio leaves Nagle on: 40 ms a call
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, http="httptools", lifespan="on", log_config=None, access_log=False))
+        options = server_options(settings)
+        server = uvicorn.Server(
+            uvicorn.Config(app, http="httptools", lifespan="on", log_config=None, access_log=False, **options)
+        )
         running = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:
             assert not running.done(), running.exception()

@@ -1,5 +1,6 @@
 """One frozen settings object, read from the environment once and passed down."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """COUNTROOM_PORT: where the API, the back office and the provider callbacks are."""
     web_processes: int
     """COUNTROOM_WEB_PROCESSES: how many web processes share that port."""
+    trusted_proxies: tuple[str, ...]
+    """COUNTROOM_TRUSTED_PROXIES: networks of proxies that say truly, by X-Forwarded-For, who called them."""
+    callback_networks: dict[str, tuple[str, ...]]
+    """COUNTROOM_CALLBACK_NETWORKS: by a game provider's code, the networks it may call from; others from anywhere."""
     currencies: tuple[str, ...]
     """COUNTROOM_CURRENCIES: in which a player may hold a wallet."""
     reporting_currency: str
@@ -117,6 +122,10 @@ class _Reader:
             host=self.environ.get("COUNTROOM_HOST", "127.0.0.1"),
             port=self._port("COUNTROOM_PORT", 8000),
             web_processes=self._integer("COUNTROOM_WEB_PROCESSES", 1, 1, 64),
+            trusted_proxies=self._networks(
+                "COUNTROOM_TRUSTED_PROXIES", self.environ.get("COUNTROOM_TRUSTED_PROXIES", "")
+            ),
+            callback_networks=self._networks_by_code("COUNTROOM_CALLBACK_NETWORKS"),
             currencies=currencies,
             reporting_currency=self._currency("COUNTROOM_REPORTING_CURRENCY", reporting),
             reporting_time_zone=self._time_zone("COUNTROOM_REPORTING_TIME_ZONE", "UTC"),
@@ -183,6 +192,27 @@ class _Reader:
         if not re.fullmatch(r"[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*", text):
             self.problems.append(f"{name} must be host:port, or several of them with commas between, not {text!r}.")
         return text
+
+    def _networks(self, name: str, text: str | None = None) -> tuple[str, ...]:
+        text = self.environ.get(name, "") if text is None else text
+        found = []
+        for part in filter(None, map(str.strip, text.split(","))):
+            try:
+                found.append(str(ipaddress.ip_network(part)))
+            except ValueError:
+                self.problems.append(
+                    f"{name}: {part!r} is no network; write 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32."
+                )
+        return tuple(found)
+
+    def _networks_by_code(self, name: str) -> dict[str, tuple[str, ...]]:
+        found = {}
+        for part in self.environ.get(name, "").split():
+            code, _, text = part.partition("=")
+            found[code] = self._networks(name, text)
+            if not (code and text.strip(",")):
+                self.problems.append(f"{name} must be code=network,network for each provider, with spaces between.")
+        return found
 
     def _file(self, name: str) -> Path | None:
         text = self.environ.get(name)

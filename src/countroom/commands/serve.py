@@ -11,6 +11,7 @@ from uvicorn.supervisors import Multiprocess
 from countroom.commands import configure_log, running
 from countroom.settings import Settings, load
 from countroom.wallet.batch import collect_rarely
+from countroom.web.addresses import server_options
 from countroom.web.app import Front, create_app
 
 
@@ -33,7 +34,7 @@ def serve() -> int:
             log_level=settings.log_level,
             timeout_graceful_shutdown=5,
             server_header=False,
-            proxy_headers=False,
+            **server_options(settings),
         )
         _export(settings)
         if settings.web_processes > 1:

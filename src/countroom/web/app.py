@@ -21,6 +21,7 @@ from countroom.wallet.balances import BalanceCache
 from countroom.wallet.batch import LANES, LANES_AMONG_OTHERS, STATEMENT_SECONDS
 from countroom.wallet.service import Batcher
 from countroom.web import backoffice, lobby, operations, problems
+from countroom.web.addresses import CallbackNetworks
 from countroom.web.api import games, payments, players, rounds, staff, statements
 from countroom.web.callbacks import PREFIX, Callbacks, Wallet
 from countroom.web.warehouse import Warehouse
@@ -121,7 +122,12 @@ def _lifespan(settings: Settings) -> Callable[[Litestar], contextlib.AbstractAsy
                 balances=cache,
                 warehouse=warehouse,
                 catalog=catalog,
-                callbacks=Callbacks(catalog, Wallet(database, batcher, policy, recorder), recorder),
+                callbacks=Callbacks(
+                    catalog,
+                    Wallet(database, batcher, policy, recorder),
+                    recorder,
+                    CallbackNetworks(settings.callback_networks),
+                ),
             )
             yield
 

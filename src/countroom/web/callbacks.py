@@ -7,6 +7,7 @@ requests of a casino are these. The order is fixed: size, signature, parse, wall
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -24,6 +25,7 @@ from countroom.postgres import Database
 from countroom.refusal import Refusal
 from countroom.wallet import service as wallet
 from countroom.wallet.commands import Answer, Command
+from countroom.web.addresses import ADDRESS_REFUSED, CallbackNetworks
 
 if TYPE_CHECKING:
     from litestar.types import HTTPScope, Receive, Send
@@ -96,8 +98,9 @@ class Wallet:
 class Callbacks:
     """`/providers/{provider_code}/{action}`: who calls, in which dialect, and in how long."""
 
-    def __init__(self, catalog: Catalog, port: Wallet, recorder: Recorder) -> None:
+    def __init__(self, catalog: Catalog, port: Wallet, recorder: Recorder, networks: CallbackNetworks) -> None:
         self.catalog = catalog
+        self.networks = networks
         self.port = port
         self.recorder = recorder
         self.budget = _Budget()
@@ -112,6 +115,9 @@ class Callbacks:
         callback = None
         if provider is None or dialect is None:
             reply = _FALLBACK.unknown_provider()
+        elif not self.networks.admit(code, scope.get("client")):
+            # As if there were no such provider: whoever calls from elsewhere learns nothing.
+            reply = replace(dialect.unknown_provider(), code=ADDRESS_REFUSED)
         else:
             callback = Callback(action, dict(scope["headers"]), body, scope["method"], scope["query_string"])
             is_exchange = action == exchange.ACTION

@@ -27,6 +27,7 @@ async def send(callbacks: Callbacks, provider_code: str, callback: Callback) -> 
     scope: Any = {
         "type": "http", "method": callback.method, "path": f"{PREFIX}{provider_code}/{callback.action}",
         "query_string": callback.query, "headers": list(headers.items()),
+        "client": callbacks.networks.some_address(provider_code),
     }  # fmt: skip
     sent: list[Any] = []
 
