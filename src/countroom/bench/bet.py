@@ -34,6 +34,7 @@ from countroom.bench.yardstick import (
 from countroom.demo.signatures import request_sign
 from countroom.embedded import process
 from countroom.embedded.lifeline import Lifeline
+from countroom.refusal import Refusal
 from countroom.settings import Settings
 
 CONNECTIONS: Final = 128
@@ -162,8 +163,19 @@ def _wrk(wrk: str, settings: Settings, server: int, folder: Path, seconds: float
     )  # fmt: skip
 
 
+class CallsRanOut(Refusal):
+    """All calls that were signed beforehand had been sent before the time was over: the rate would be theirs."""
+
+    kind = "unavailable"
+    code = "calls_ran_out"
+
+
 def ask(wrk: str, settings: Settings, calls: Path, *, header: str, path: str, seconds: float) -> dict[str, Any]:
-    """Send calls that were signed beforehand; return what `signed.lua` says of them."""
+    """Send calls that were signed beforehand; return what `signed.lua` says of them.
+
+    Raises:
+        CallsRanOut: this machine answers more than were signed.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(files("countroom.bench").joinpath("signed.lua").read_text("utf-8"))
         script.flush()
@@ -176,6 +188,10 @@ def ask(wrk: str, settings: Settings, calls: Path, *, header: str, path: str, se
             capture_output=True, text=True, check=True,
         )  # fmt: skip
     told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    with calls.open("rb") as signed:
+        # Those that were under way at the end are not counted.
+        if told["requests"] >= sum(1 for _ in signed) - CONNECTIONS:
+            raise CallsRanOut
     return told
 
 
