@@ -61,9 +61,9 @@ def _fill_lists(asked: Sequence[str]) -> None:
     words = [word for word in asked if word not in app.help_flags]
     groups = {"": app, "bench": bench, "dead-letters": dead_letters, "games": games, "staff": staff}
     group = groups.get(" ".join(words))
-    for name in list(group or ()):
-        assert group
-        group[name]
+    if group is not None:
+        for name in list(group):
+            group[name]
 
 
 def main() -> None:

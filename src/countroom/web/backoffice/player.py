@@ -22,6 +22,7 @@ from countroom.wallet.history import Account, Filters, Page, Place, Selection
 from countroom.web import statements
 from countroom.web.backoffice import player_views as views
 from countroom.web.backoffice import queries
+from countroom.web.backoffice.ids import read_id
 from countroom.web.backoffice.player_views import Asked
 from countroom.web.backoffice.render import page
 from countroom.web.backoffice.views import amount_text
@@ -75,7 +76,7 @@ async def show(
     cursor: Annotated[str, QueryParameter()] = "",
 ) -> Response[Any]:
     """Show a player with the statement that the address asks for."""
-    user_id = _id(player_id)
+    user_id = read_id(player_id)
     player = None if user_id is None else await queries.player(state.database, user_id)
     if player is None:
         return _nobody(member, "")
@@ -199,19 +200,12 @@ def _chosen(accounts: list[Account], wanted: str) -> Account | None:
 
 
 async def _found(state: State, sought: str) -> UUID | None:
-    user_id = _id(sought)
+    user_id = read_id(sought)
     if user_id is not None:
         return user_id
     if "@" not in sought or len(sought) > EMAIL_LENGTH_MAX or "\0" in sought:
         return None
     return await queries.player_by_email(state.database, sought.lower())
-
-
-def _id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _nobody(member: StaffSession, sought: str) -> Response[Any]:

@@ -23,6 +23,7 @@ from countroom.players.rights import may, require
 from countroom.players.staff import StaffSession
 from countroom.refusal import Refusal
 from countroom.web.backoffice import reconciliation_views as views
+from countroom.web.backoffice.ids import read_id
 from countroom.web.backoffice.render import PAGE_HEADERS, page
 from countroom.web.problems import STATUS
 from countroom.web.sessions import signed_in_staff
@@ -66,7 +67,7 @@ async def show_all(
     state: State, member: NamedDependency[StaffSession], *, before: Annotated[str, QueryParameter()] = ""
 ) -> Response[Any]:
     """Show what was compared, the newest first."""
-    return await _list(state, member, before=_id(before))
+    return await _list(state, member, before=read_id(before))
 
 
 @post("/", status_code=200, request_max_body_size=UPLOAD_BYTES_MAX)
@@ -199,7 +200,7 @@ async def _show(
 
 
 async def _found(state: State, text: str) -> Reconciliation:
-    reconciliation_id = _id(text)
+    reconciliation_id = read_id(text)
     if reconciliation_id is None:
         raise NoSuchReconciliation
     return await service.read(state.database, reconciliation_id)
@@ -230,13 +231,6 @@ def _chunks(file: UploadFile) -> Iterator[bytes]:
     """Read what was uploaded; what is large has been put into a file by the server."""
     while chunk := file.file.read(CHUNK_BYTES):
         yield chunk
-
-
-def _id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 router: Final = Router(

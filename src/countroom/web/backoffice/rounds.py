@@ -22,6 +22,7 @@ from countroom.wallet.story import NoSuchRound
 from countroom.web.api.rounds import decided
 from countroom.web.backoffice import provider_views
 from countroom.web.backoffice import round_views as views
+from countroom.web.backoffice.ids import read_id
 from countroom.web.backoffice.render import page
 from countroom.web.backoffice.views import short_player
 from countroom.web.problems import STATUS
@@ -69,7 +70,7 @@ async def show_all(
         )
         return _list(state, member, [await rounds.read(state.database, one) for one in found], sought, problem)
     zone = ZoneInfo(state.settings.reporting_time_zone)
-    listed = await rounds.list_unfinished(state.database, limit=LINES_SHOWN + 1, after=_id(after))
+    listed = await rounds.list_unfinished(state.database, limit=LINES_SHOWN + 1, after=read_id(after))
     count = await rounds.count_unfinished(state.database)
     return page(
         "rounds.html",
@@ -80,7 +81,7 @@ async def show_all(
         lines=views.unfinished(listed[:LINES_SHOWN], now(), zone),
         count=f"{count:,}+" if count >= rounds.COUNT_MAX else f"{count:,}",
         next=str(listed[LINES_SHOWN - 1].id) if len(listed) > LINES_SHOWN else "",
-        is_first=_id(after) is None,
+        is_first=read_id(after) is None,
         sought_round="",
         problem="",
         found=[],
@@ -186,17 +187,10 @@ async def _found(state: State, sought: str) -> list[UUID]:
 
 
 def _known(text: str) -> UUID:
-    round_id = _id(text)
+    round_id = read_id(text)
     if round_id is None:
         raise NoSuchRound
     return round_id
-
-
-def _id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 router: Final = Router(
