@@ -36,7 +36,9 @@ def post(
 
     if isinstance(place, Round):
         round_ = place
-        if round_.id not in writes.new_rounds:
+        if round_.id in writes.new_rounds:
+            writes.is_plain = False
+        else:
             facts.rounds_by_id[round_.id] = writes.changed_rounds[round_.id] = round_
     else:
         round_ = Round(
@@ -48,6 +50,7 @@ def post(
     _count(round_, writes, bet=amount if is_bet else ZERO, win=ZERO if is_bet else amount)
     if play.close_round:
         round_.status, round_.closed_at = "settled", moment
+        writes.is_plain = writes.is_plain and round_.id not in writes.new_rounds
 
     # A new one: whoever heard of the wallet after the pass before must not see what this one may not get written.
     main = player.purse.main = writes.wallets[main.id] = Wallet(

@@ -263,6 +263,7 @@ class Ledger:
     def _commit(self, draft: Draft, balance: Decimal) -> None:
         """Make the draft part of the ledger, so that the next command of the batch meets it."""
         writes, facts, purse = self.writes, self.facts, draft.purse
+        writes.is_plain = False
         for wallet_type, wallet in draft.touched.items():
             setattr(purse, wallet_type, wallet)
             writes.wallets[wallet.id] = wallet

@@ -172,3 +172,6 @@ class Writes:
     sessions: dict[UUID, SessionSums] = field(default_factory=dict)
     new_sessions: dict[UUID, tuple[UUID, UUID, str]] = field(default_factory=dict)
     """Sessions made for wins of games that were never launched: player, game, currency."""
+    is_plain: bool = True
+    """Whether all of it is plain bets and wins (`plain`), each row with its own line of the journal, in the same
+    order, and each new round opened by one bet which is all that has happened in it."""

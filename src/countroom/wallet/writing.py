@@ -20,30 +20,49 @@ async def write(connection: Connection, writes: Writes, moment: datetime, *, fro
     Raises:
         asyncpg.PostgresError: with the SQLSTATE `STALE` when a purse has moved on since it was read.
     """
+    if writes.is_plain:
+        statement = _WRITE_PLAIN_FROM_MEMORY if from_memory else _WRITE_PLAIN
+        await connection.execute(statement, moment, *_plain_arguments(writes))
+    else:
+        statement = _WRITE_FROM_MEMORY if from_memory else _WRITE
+        await connection.execute(statement, moment, *_arguments(writes))
+
+
+def _plain_arguments(writes: Writes) -> list[str]:
+    """Return each bet or win as one row: what only it can say; its purse's version with the purse's last row."""
+    last = {row.wallet_account_id: row.id for row in writes.rows}
+    purses, opened, changed = writes.purses, writes.new_rounds, writes.changed_rounds
+    rows: list[tuple[str, ...]] = []
+    for row, entry in zip(writes.rows, writes.entries, strict=True):
+        wallet_id, round_id = row.wallet_account_id, row.game_round_id
+        assert round_id is not None  # a bet or win has a round
+        version = str(purses[wallet_id].version) if last[wallet_id] is row.id else "NULL"
+        new = opened.get(round_id)
+        round_ = new or changed[round_id]
+        rows.append((
+            str(row.id), str(wallet_id), version, str(entry.sequence), str(entry.amount), str(entry.balance_after),
+            str(row.answer_balance), str(row.user_id), str(row.game_id), str(round_id), str(round_.session_id),
+            quoted(new.external_id) if new else "NULL", quoted(row.provider), row.currency, quoted(row.external_id),
+            octets(row.request_hash), quoted(row.metadata),
+        ))  # fmt: skip
+    return [*arrays(rows, 17), *_changed_rounds(writes)]
+
+
+def _arguments(writes: Writes) -> list[str]:
     more = [(session_id, *whose) for session_id, whose in writes.new_sessions.items()]
     more_sums = [_sums(writes.sessions.pop(session_id, SessionSums())) for session_id, *_ in more]
     purses = [writes.purses[wallet_id] for wallet_id in sorted(writes.purses)]
     others = [wallet for wallet in writes.wallets.values() if wallet.type != "main"]
     sessions = sorted(writes.sessions)
-    changed = list(writes.changed_rounds.values())
     rows, entries = _rows(writes)
-    arguments = [
-        moment,
+    stones = writes.tombstones
+    return [
         ids([purse.main.id for purse in purses]),
         *arrays([_purse(purse) for purse in purses], 4),
         *arrays(rows, 26),
-        ids([round_.id for round_ in changed]),
-        *arrays([_changed_round(round_) for round_ in changed], 5),
+        *_changed_rounds(writes),
         ids(sessions),
         *arrays([_sums(writes.sessions[session_id]) for session_id in sessions], 2),
-    ]
-    if not (others or entries or more or writes.ended or writes.tombstones):
-        await connection.execute(_WRITE_FROM_MEMORY if from_memory else _WRITE_PLAY, *arguments)
-        return
-    stones = writes.tombstones
-    await connection.execute(
-        _WRITE_MORE_FROM_MEMORY if from_memory else _WRITE,
-        *arguments,
         ids([wallet.id for wallet in others]),
         *arrays([_wallet(wallet) for wallet in others], 3),
         ids([entry.wallet_account_id for entry in entries]),
@@ -59,7 +78,12 @@ async def write(connection: Connection, writes: Writes, moment: datetime, *, fro
         ids([stone.id for stone in stones]),
         ids([stone.user_id for stone in stones]),
         *arrays([_stone(stone) for stone in stones], 7),
-    )
+    ]
+
+
+def _changed_rounds(writes: Writes) -> list[str]:
+    changed = list(writes.changed_rounds.values())
+    return [ids([round_.id for round_ in changed]), *arrays([_changed_round(round_) for round_ in changed], 5)]
 
 
 def _rows(writes: Writes) -> tuple[list[tuple[str, ...]], list[Entry]]:
@@ -133,7 +157,68 @@ def _stone(stone: Tombstone) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-_CHANGES_OF_PLAY: Final = """
+_PLAIN_CHANGES: Final = """
+WITH new AS MATERIALIZED (
+    -- A bet or win with its line of the journal, and the round that it opens where `round_key` is given.
+    SELECT unnest($2::text::uuid[]) AS id, unnest($3::text::uuid[]) AS wallet_account_id,
+           unnest($4::text::bigint[]) AS version, unnest($5::text::bigint[]) AS sequence,
+           unnest($6::text::numeric[]) AS moved, unnest($7::text::numeric[]) AS balance_after,
+           unnest($8::text::numeric[]) AS answer_balance, unnest($9::text::uuid[]) AS user_id,
+           unnest($10::text::uuid[]) AS game_id, unnest($11::text::uuid[]) AS game_round_id,
+           unnest($12::text::uuid[]) AS session_id, unnest($13::text::text[]) AS round_key,
+           unnest($14::text::text[]) AS provider, unnest($15::text::text[]) AS currency,
+           unnest($16::text::text[]) AS external_id, unnest($17::text::bytea[]) AS request_hash,
+           unnest($18::text::jsonb[]) AS metadata
+), purses AS (
+    UPDATE wallet_accounts w
+       SET balance = new.balance_after, sequence = new.sequence, version = w.version + 1, updated_at = $1
+      FROM (SELECT wallet_account_id, version, balance_after, sequence
+              FROM new
+             WHERE version IS NOT NULL
+             ORDER BY wallet_account_id) new
+     WHERE w.id = new.wallet_account_id AND w.version = new.version
+    RETURNING w.id
+), written AS MATERIALIZED (
+    -- The database's own clock, read when this transaction has its id: seals rest on that.
+    SELECT count(*) AS purses, clock_timestamp() AS moment FROM purses
+), posted AS (
+    INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, external_id, wallet_type,
+                              currency, type, status, amount, request_hash, answer_balance, provider,
+                              metadata, processed_at, created_at)
+    SELECT id, wallet_account_id, user_id, game_id, game_round_id, external_id, 'main', currency,
+           CASE WHEN moved < 0 THEN 'bet'::transaction_type ELSE 'win' END, 'success', abs(moved), request_hash,
+           answer_balance, provider, metadata, (SELECT moment FROM written), (SELECT moment FROM written)
+      FROM new
+), journal AS (
+    INSERT INTO wallet_entries (wallet_account_id, transaction_id, sequence, amount, balance_after, created_at)
+    SELECT wallet_account_id, id, sequence, moved, balance_after, (SELECT moment FROM written)
+      FROM new
+), opened AS (
+    INSERT INTO game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, status,
+                             opened_at)
+    SELECT game_round_id, session_id, user_id, game_id, provider, round_key, currency, -moved, 'open',
+           (SELECT moment FROM written)
+      FROM new
+     WHERE round_key IS NOT NULL
+), changed AS (
+    UPDATE game_rounds r
+       SET bet_amount = new.bet_amount, win_amount = new.win_amount, bonus_bet_amount = new.bonus_bet_amount,
+           status = new.status, closed_at = new.closed_at
+      FROM (SELECT unnest($19::text::uuid[]) AS id, unnest($20::text::numeric[]) AS bet_amount,
+                   unnest($21::text::numeric[]) AS win_amount, unnest($22::text::numeric[]) AS bonus_bet_amount,
+                   unnest($23::text::game_round_status[]) AS status, unnest($24::text::timestamptz[]) AS closed_at) new
+     WHERE r.id = new.id
+), sums AS (
+    UPDATE game_sessions s
+       SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win, last_played_at = $1
+      FROM (SELECT session_id, sum(greatest(-moved, 0)) AS bet, sum(greatest(moved, 0)) AS win
+              FROM new
+             GROUP BY session_id
+             ORDER BY session_id) new
+     WHERE s.id = new.session_id
+)"""
+
+_CHANGES: Final = """
 WITH purses AS (
     UPDATE wallet_accounts w
        SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
@@ -196,9 +281,7 @@ WITH purses AS (
       FROM (SELECT unnest($39::text::uuid[]) AS id, unnest($40::text::numeric[]) AS bet,
                    unnest($41::text::numeric[]) AS win) new
      WHERE s.id = new.id
-)"""
-
-_OTHER_CHANGES: Final = """, others AS (
+), others AS (
     UPDATE wallet_accounts w
        SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
            updated_at = $1
@@ -239,10 +322,10 @@ _OTHER_CHANGES: Final = """, others AS (
 # The purses come first: the main query needs them, and only when all were still as they were read
 # does PostgreSQL go on with the rest. They are given in id order, which is the order of their locks.
 _REFUSE_STALE: Final = """
-SELECT refuse_stale(cardinality($2::text::uuid[]) - purses) FROM written
+SELECT refuse_stale(({written}) - purses) FROM written
 """
 _REFUSE_STALE_OR_DEAD: Final = """
-SELECT refuse_stale(cardinality($2::text::uuid[]) - purses
+SELECT refuse_stale(({written}) - purses
     + (SELECT count(*)
          FROM new, LATERAL (SELECT FROM tombstones WHERE external_id = new.external_id LIMIT 1) s)
     + (SELECT count(*)
@@ -250,7 +333,9 @@ SELECT refuse_stale(cardinality($2::text::uuid[]) - purses
                              WHERE target_external_id = new.external_id AND outcome <> 'repeated' LIMIT 1) s))
   FROM written
 """
-_WRITE_PLAY: Final = _CHANGES_OF_PLAY + _REFUSE_STALE
-_WRITE_FROM_MEMORY: Final = _CHANGES_OF_PLAY + _REFUSE_STALE_OR_DEAD
-_WRITE: Final = _CHANGES_OF_PLAY + _OTHER_CHANGES + _REFUSE_STALE
-_WRITE_MORE_FROM_MEMORY: Final = _CHANGES_OF_PLAY + _OTHER_CHANGES + _REFUSE_STALE_OR_DEAD
+_PLAIN_PURSES: Final = "SELECT count(version) FROM new"
+_PURSES: Final = "cardinality($2::text::uuid[])"
+_WRITE_PLAIN: Final = _PLAIN_CHANGES + _REFUSE_STALE.format(written=_PLAIN_PURSES)
+_WRITE_PLAIN_FROM_MEMORY: Final = _PLAIN_CHANGES + _REFUSE_STALE_OR_DEAD.format(written=_PLAIN_PURSES)
+_WRITE: Final = _CHANGES + _REFUSE_STALE.format(written=_PURSES)
+_WRITE_FROM_MEMORY: Final = _CHANGES + _REFUSE_STALE_OR_DEAD.format(written=_PURSES)
