@@ -14,7 +14,9 @@ from countroom.games.catalog import Catalog
 from countroom.games.recording import Recorder
 from countroom.settings import Settings
 from countroom.web.addresses import server_options
-from countroom.web.app import Front, create_app
+from countroom.web.app import create_app
+from countroom.web.front import Front
+from countroom.web.protocol import Protocol
 
 
 @dataclass
@@ -49,7 +51,7 @@ async def serving(settings: Settings, prepare: Callable[[Casino], Awaitable[None
         listener.bind(("127.0.0.1", 0))
         options = server_options(settings)
         server = uvicorn.Server(
-            uvicorn.Config(app, http="httptools", lifespan="on", log_config=None, access_log=False, **options)
+            uvicorn.Config(app, http=Protocol, lifespan="on", log_config=None, access_log=False, **options)
         )
         running = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started:

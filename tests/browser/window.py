@@ -12,7 +12,9 @@ import uvicorn
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 
 from countroom.settings import Settings
-from countroom.web.app import Front, create_app
+from countroom.web.app import create_app
+from countroom.web.front import Front
+from countroom.web.protocol import Protocol
 
 Theme = Literal["light", "dark"]
 
@@ -53,9 +55,7 @@ def serving(settings: Settings, port: int = 0) -> Iterator[str]:
     ) as listener:  # named: only then does asyncio send small answers at once
         listener.bind(("127.0.0.1", port))
         server = uvicorn.Server(
-            uvicorn.Config(
-                Front(create_app(settings)), http="httptools", lifespan="on", log_config=None, access_log=False
-            )
+            uvicorn.Config(Front(create_app(settings)), http=Protocol, lifespan="on", log_config=None, access_log=False)
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

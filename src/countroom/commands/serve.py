@@ -12,7 +12,9 @@ from countroom.commands import configure_log, running
 from countroom.settings import Settings, load
 from countroom.wallet.batch import collect_rarely
 from countroom.web.addresses import server_options
-from countroom.web.app import Front, create_app
+from countroom.web.app import create_app
+from countroom.web.front import Front
+from countroom.web.protocol import Protocol
 
 
 def serve() -> int:
@@ -28,7 +30,7 @@ def serve() -> int:
             port=settings.port,
             workers=settings.web_processes,
             loop="uvloop",
-            http="httptools",
+            http=Protocol,
             lifespan="on",
             access_log=False,
             log_level=settings.log_level,

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Final
 
 from litestar import Litestar
 from litestar.exceptions import HTTPException
@@ -23,28 +23,11 @@ from countroom.wallet.service import Batcher
 from countroom.web import backoffice, lobby, operations, problems
 from countroom.web.addresses import CallbackNetworks
 from countroom.web.api import games, payments, players, rounds, staff, statements
-from countroom.web.callbacks import PREFIX, Callbacks, Wallet
+from countroom.web.callbacks import Callbacks, Wallet
 from countroom.web.warehouse import Warehouse
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Of a request to our own API; providers' callbacks have their protocol's cap."""
-
-
-class Front:
-    """What the server calls: providers' callbacks past the framework, everything else through it.
-
-    A casino's requests are mostly callbacks, and the framework's layers would be a tenth of their cost.
-    """
-
-    def __init__(self, app: Litestar) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Hand a connection on."""
-        if scope["type"] == "http" and scope["path"].startswith(PREFIX):
-            await self.app.state.callbacks(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Litestar:

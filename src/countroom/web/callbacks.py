@@ -1,4 +1,4 @@
-"""Game providers' callbacks: a plain ASGI application, in front of the framework.
+"""Game providers' callbacks: in front of the framework, straight from the server or as a plain ASGI application.
 
 A signed call costs less than half as much here as through a handler of the framework, and most
 requests of a casino are these. The order is fixed: size, signature, parse, wallet.
@@ -11,8 +11,6 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from countroom.games import exchange, sessions
 from countroom.games import service as games
@@ -106,30 +104,49 @@ class Callbacks:
         self.budget = _Budget()
 
     async def __call__(self, scope: "HTTPScope", receive: "Receive", send: "Send") -> None:
-        """Answer one call."""
-        began = time.perf_counter()
-        code, _, action = scope["path"].removeprefix(PREFIX).rstrip("/").partition("/")
-        provider = self.catalog.providers.get(code)
-        dialect = DIALECTS.get(provider.dialect) if provider is not None else None
+        """Answer one call that comes by ASGI."""
+        path = scope["path"]
+        _, dialect = self._called(path.removeprefix(PREFIX).partition("/")[0])
         body = await _read(receive, (dialect or _FALLBACK).body_bytes_max)
+        reply = await self.answer(
+            path, list(scope["headers"]), body, scope.get("client"), method=scope["method"], query=scope["query_string"]
+        )
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(reply.body)).encode())]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+    async def answer(
+        self, path: str, headers: Sequence[tuple[bytes, bytes]], body: bytes | None, client: Any, *,
+        method: str = "POST", query: bytes = b"",
+    ) -> Reply:  # fmt: skip
+        """Answer one call, whatever it is; ``body`` is None where it was too large to be read."""
+        began = time.perf_counter()
+        code, _, action = path.removeprefix(PREFIX).rstrip("/").partition("/")
+        provider, dialect = self._called(code)
         callback = None
         if provider is None or dialect is None:
             reply = _FALLBACK.unknown_provider()
-        elif not self.networks.admit(code, scope.get("client")):
+        elif not self.networks.admit(code, client):
             # As if there were no such provider: whoever calls from elsewhere learns nothing.
             reply = replace(dialect.unknown_provider(), code=ADDRESS_REFUSED)
         else:
-            callback = Callback(action, dict(scope["headers"]), body, scope["method"], scope["query_string"])
+            if body is not None and len(body) > dialect.body_bytes_max:
+                body = None
+            callback = Callback(action, dict(headers), body, method, query)
             is_exchange = action == exchange.ACTION
             call = exchange.answer(provider, dialect, callback, self.port) if is_exchange else None
             told = await self.budget.keep(call or dialect.answer(provider, callback, self.port))
             # What was asked may still be done: the provider asks again, or takes it back, with the same ids.
             reply = told or (exchange.OUT_OF_TIME if is_exchange else dialect.out_of_time(callback))
-        await _answer(send, reply)
         seconds = time.perf_counter() - began
         is_known = action == exchange.ACTION or action in (dialect or _FALLBACK).actions
         tally = self.recorder.of(code if provider is not None else "unknown")
         tally.answered(action if is_known else "other", callback, reply, seconds)
+        return reply
+
+    def _called(self, code: str) -> tuple[Provider | None, Dialect | None]:
+        provider = self.catalog.providers.get(code)
+        return provider, DIALECTS.get(provider.dialect) if provider is not None else None
 
 
 class _Budget:
@@ -183,10 +200,6 @@ _FALLBACK: Final[Dialect] = SoftswissV2()
 
 async def _read(receive: "Receive", bytes_max: int) -> bytes | None:
     """Read the body, or None when it is larger than the cap; the rest is not kept."""
-    cycle = getattr(receive, "__self__", None)
-    if isinstance(cycle, RequestResponseCycle) and not (cycle.more_body or cycle.disconnected):
-        # All of it is there already, as nearly always: what `receive` would give, in one piece.
-        return bytes(cycle.body) if len(cycle.body) <= bytes_max else None
     body = b""
     while True:
         message = await receive()
@@ -197,35 +210,3 @@ async def _read(receive: "Receive", bytes_max: int) -> bytes | None:
             return None
         if not message.get("more_body"):
             return body
-
-
-async def _answer(send: "Send", reply: Reply) -> None:
-    cycle = getattr(send, "__self__", None)
-    if isinstance(cycle, RequestResponseCycle) and cycle.scope["method"] == "POST" and not cycle.flow.write_paused:
-        _answer_at_once(cycle, reply)
-        return
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(reply.body)).encode())]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-
-def _answer_at_once(cycle: RequestResponseCycle, reply: Reply) -> None:
-    """Do what the server's own `send` does, in one write and without a look at headers that are always the same.
-
-    Two messages with their checks were an eighth of a callback's time.
-    """
-    if cycle.disconnected:
-        return
-    head = STATUS_LINE[reply.status]
-    for name, value in cycle.default_headers:
-        head += b"%b: %b\r\n" % (name, value)
-    if not cycle.keep_alive:
-        head += b"connection: close\r\n"
-    cycle.response_started = cycle.response_complete = True
-    cycle.transport.write(
-        b"%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (head, len(reply.body), reply.body)
-    )
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
