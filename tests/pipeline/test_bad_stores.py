@@ -11,12 +11,14 @@ from msgspec.structs import replace
 from pipeline_rows import Books, books, running_pipeline, until, warehouse
 from test_load import message
 
-from countroom.events import slot
+from countroom.events import contract, slot
 from countroom.events.wal import Message
 from countroom.settings import Settings
 from countroom.warehouse import evolve, pipeline, schema
 from countroom.warehouse.backwards import PositionsBackwards
 from countroom.warehouse.load import ABOUT_DATA, Loader, WarehouseAwayError
+
+TABLES_OF_LANDING = {f"landing_{topic}" for topic in contract.MESSAGES}
 
 
 def sentence(book: Books) -> str:
@@ -92,6 +94,26 @@ def test_a_wrong_token_is_said_and_a_table_that_lost_a_column_gets_it_again(sett
         with running_pipeline(settings):
             until(lambda: "fee" in evolve.columns_of(client)["events_transactions"])
             until(lambda: client.query("SELECT transaction_id, fee FROM events_transactions").result_rows == [(bet, 0)])
+
+
+def test_landing_tables_of_an_older_version_lose_their_dictionaries_and_what_lands_arrives(settings: Settings) -> None:
+    with opened(settings) as (client, loader, kept):
+        kinds = evolve.columns_of(client)
+        landing = {table: columns for table, columns in kinds.items() if table in TABLES_OF_LANDING}
+        assert not any("LowCardinality" in kind for columns in landing.values() for kind in columns.values())
+        client.command("ALTER TABLE landing_users MODIFY COLUMN status LowCardinality(String)")
+        client.command("ALTER TABLE landing_users MODIFY COLUMN country LowCardinality(Nullable(String))")
+        schema.migrate(settings.clickhouse_url or "")
+        assert evolve.columns_of(client) == kinds
+        loader.add(message(1))
+        loader.add(message(2, country=None))
+        loader.flush()
+        arrived = client.query("SELECT country, status, toTypeName(status) FROM players FINAL ORDER BY country")
+        assert arrived.result_rows == [
+            ("", "active", "LowCardinality(String)"),
+            ("MT", "active", "LowCardinality(String)"),
+        ]
+    assert kept == []
 
 
 def test_a_database_that_was_restored_from_a_backup_loads_nothing_and_says_why(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 What the files in ``tables/`` say is what there should be. A table that lacks a column of theirs gets it; a view that
 gives fewer columns than its query there gets the query. What a newer version has added is left as it is: an older
-program that starts later takes nothing back.
+program that starts later takes nothing back. Landing tables, which keep nothing, lose the dictionaries that they had.
 """
 
 import re
@@ -13,30 +13,39 @@ from clickhouse_connect.driver.client import Client
 _TABLE: Final = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+) \(\n(.*?)\n\)", re.DOTALL)
 _VIEW: Final = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+) TO \w+ AS\n(.*)", re.DOTALL)
 _NO_COLUMN: Final = ("INDEX ", "CONSTRAINT ", "PROJECTION ")
+_DICTIONARY: Final = "LowCardinality("
+
+Columns = dict[str, dict[str, str]]
+"""Table or view → its columns → their types."""
 
 
-def columns_of(client: Client) -> dict[str, set[str]]:
-    """Return the names of all columns of the database, by table or view."""
-    columns: dict[str, set[str]] = {}
-    for table, column in client.query(
-        "SELECT table, name FROM system.columns WHERE database = currentDatabase()"
+def columns_of(client: Client) -> Columns:
+    """Return all columns of the database."""
+    columns: Columns = {}
+    for table, column, kind in client.query(
+        "SELECT table, name, type FROM system.columns WHERE database = currentDatabase()"
     ).result_rows:
-        columns.setdefault(table, set()).add(column)
+        columns.setdefault(table, {})[column] = kind
     return columns
 
 
-def add_missing(client: Client, statement: str, existing: dict[str, set[str]]) -> None:
+def add_missing(client: Client, statement: str, existing: Columns) -> None:
     """Add what a table or view lacks of the statement that makes it; ``existing`` is what there was before."""
     if made := _TABLE.match(statement):
         table, body = made.groups()
         for definition in _definitions(body):
-            if table in existing and definition.split()[0] not in existing[table]:
+            if table not in existing:
+                continue
+            kind = existing[table].get(definition.split()[0])
+            if kind is None:
                 client.command(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {definition}")
+            elif table.startswith("landing_") and kind.startswith(_DICTIONARY) and _DICTIONARY not in definition:
+                client.command(f"ALTER TABLE {table} MODIFY COLUMN {definition}")
     elif made := _VIEW.match(statement):
         view, query = made.groups()
         if view in existing:
             wanted = {row[0] for row in client.query(f"DESCRIBE TABLE ({query})").result_rows}
-            if wanted - existing[view]:
+            if wanted - existing[view].keys():
                 client.command(f"ALTER TABLE {view} MODIFY QUERY {query}")
 
 

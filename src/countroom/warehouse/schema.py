@@ -50,7 +50,7 @@ def verify(client: Client) -> None:
     columns = evolve.columns_of(client)
     for topic, message in contract.MESSAGES.items():
         fields = {field.encode_name for field in msgspec.structs.fields(message)}
-        if missing := sorted(fields - columns.get(f"landing_{topic}", set())):
+        if missing := sorted(fields - columns.get(f"landing_{topic}", {}).keys()):
             raise SchemaDiffersError(
                 f"ClickHouse's table landing_{topic} lacks {', '.join(missing)}; add what is missing "
                 "(docs/pipeline.md, 'Adding a column'). Until then nothing is loaded, and nothing is lost."

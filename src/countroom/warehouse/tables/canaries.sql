@@ -10,8 +10,8 @@ TTL toDateTime(sent_at, 'UTC') + INTERVAL 1 DAY;
 CREATE TABLE IF NOT EXISTS landing_canaries (
     id        UUID,
     sent_at   DateTime64(6, 'UTC'),
-    __op      LowCardinality(String),
-    __deleted LowCardinality(String),
+    __op      String,
+    __deleted String,
     __lsn     UInt64,
     __ts_us   UInt64
 ) ENGINE = Null;

@@ -29,27 +29,28 @@ CREATE TABLE IF NOT EXISTS events_transactions (
 PARTITION BY toYYYYMM(event_time)
 ORDER BY (toDate(event_time), transaction_type, wallet_type, currency, user_id, transaction_id);
 
--- Messages land here as they are; the engine keeps nothing.
+-- Messages land here as they are; the engine keeps nothing. Words are plain strings: a dictionary (LowCardinality) would
+-- be looked through for each value as it is read, which takes as long as reading all the rest.
 CREATE TABLE IF NOT EXISTS landing_transactions (
     id                UUID,
     wallet_account_id UUID,
     external_id       String,
     amount            Decimal(18, 2),
     fee               Decimal(18, 2),
-    type              LowCardinality(String),
-    status            LowCardinality(String),
+    type              String,
+    status            String,
     metadata          String,
     processed_at      Nullable(DateTime64(6, 'UTC')),
     created_at        DateTime64(6, 'UTC'),
     user_id           UUID,
-    wallet_type       LowCardinality(String),
+    wallet_type       String,
     currency          FixedString(3),
-    provider          LowCardinality(Nullable(String)),
+    provider          Nullable(String),
     game_id           Nullable(UUID),
     game_round_id     Nullable(UUID),
     payment_id        Nullable(UUID),
-    __op              LowCardinality(String),
-    __deleted         LowCardinality(String),
+    __op              String,
+    __deleted         String,
     __lsn             UInt64,
     __ts_us           UInt64
 ) ENGINE = Null;

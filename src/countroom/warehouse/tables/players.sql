@@ -14,13 +14,13 @@ ORDER BY user_id;
 
 CREATE TABLE IF NOT EXISTS landing_users (
     id         UUID,
-    country    LowCardinality(Nullable(String)),
-    status     LowCardinality(String),
-    kyc_status LowCardinality(String),
+    country    Nullable(String),
+    status     String,
+    kyc_status String,
     created_at DateTime64(6, 'UTC'),
     updated_at DateTime64(6, 'UTC'),
-    __op       LowCardinality(String),
-    __deleted  LowCardinality(String),
+    __op       String,
+    __deleted  String,
     __lsn      UInt64,
     __ts_us    UInt64
 ) ENGINE = Null;
