@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from pipeline_rows import books, warehouse
 
-from countroom import clock
+from countroom import clickhouse, clock
 from countroom.events.wal import Message
 from countroom.settings import Settings
 from countroom.warehouse import dead_letters, schema
@@ -93,6 +93,30 @@ def test_times_keep_their_microseconds(settings: Settings) -> None:
         assert client.query("SELECT registered_at FROM players FINAL").first_row == (
             datetime(2026, 10, 25, 1, 59, 59, 999999, tzinfo=UTC),
         )
+
+
+def test_versions_of_a_row_in_one_insert_count_once_and_the_newest_wins(settings: Settings) -> None:
+    assert settings.clickhouse_url
+    schema.migrate(settings.clickhouse_url)
+    changed = str(clock.new_id())
+    with warehouse(settings) as client:
+        loader = Loader(client, lambda _, reason: pytest.fail(reason))
+        for one in (
+            message(7, id=changed, status="closed"),
+            message(5, id=changed),
+            message(6, id=changed, country="SE"),
+            message(7, id=changed, status="closed"),
+            message(8),
+        ):
+            loader.add(one)
+        loader.flush()
+        for _ in ("as they came", "after a merge"):
+            counted = client.query(
+                "SELECT status, count(), max(_version) FROM players FINAL GROUP BY status ORDER BY status",
+                settings=clickhouse.READ_SETTINGS,
+            )
+            assert counted.result_rows == [("active", 1, 8), ("closed", 1, 7)]
+            client.command("OPTIMIZE TABLE players FINAL")
 
 
 TRANSACTION = {
