@@ -116,6 +116,17 @@ def test_landing_tables_of_an_older_version_lose_their_dictionaries_and_what_lan
     assert kept == []
 
 
+def test_one_insert_is_one_file_in_an_older_warehouse_too_unless_somebody_said_otherwise(settings: Settings) -> None:
+    with opened(settings) as (client, _, _):
+        made = "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name LIKE 'events_game%'"
+        client.command("ALTER TABLE events_game_rounds RESET SETTING min_bytes_for_wide_part")
+        assert "wide" not in client.query(made).result_rows[0][0]
+        for value, then in (("33554432", "7"), ("7", "7")):
+            schema.migrate(settings.clickhouse_url or "")
+            assert f"min_bytes_for_wide_part = {value}" in client.query(made).result_rows[0][0]
+            client.command(f"ALTER TABLE events_game_rounds MODIFY SETTING min_bytes_for_wide_part = {then}")
+
+
 def test_a_database_that_was_restored_from_a_backup_loads_nothing_and_says_why(settings: Settings) -> None:
     with books(settings) as book, warehouse(settings) as client:
         book.move(book.player(), "bet", "1.00")

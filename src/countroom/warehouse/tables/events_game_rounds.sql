@@ -1,5 +1,6 @@
 -- One row per round: its latest version, once merged or read with FINAL.
 -- event_time is when the round opened; it never changes.
+-- What one insert writes is one file (see events_transactions.sql).
 CREATE TABLE IF NOT EXISTS events_game_rounds (
     event_time   DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     user_id      UUID,
@@ -19,7 +20,8 @@ CREATE TABLE IF NOT EXISTS events_game_rounds (
     INDEX ingested_at_range _ingested_at TYPE minmax GRANULARITY 1
 ) ENGINE = ReplacingMergeTree(_version)
 PARTITION BY toYYYYMM(event_time)
-ORDER BY (toDate(event_time), currency, game_id, user_id, round_id);
+ORDER BY (toDate(event_time), currency, game_id, user_id, round_id)
+SETTINGS min_bytes_for_wide_part = 33554432;
 
 CREATE TABLE IF NOT EXISTS landing_game_rounds (
     id          UUID,
