@@ -22,6 +22,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
 from countroom import clickhouse
+from countroom.embedded.http_bodies import PIECE_BYTES
 from countroom.embedded.process import read_pid
 
 ROWS = 2_000_000
@@ -265,8 +266,9 @@ def test_a_view_that_fails_under_an_insert_is_an_error_and_not_a_loss(client: Cl
     client.command("CREATE MATERIALIZED VIEW arriving_to_arrived TO arrived AS SELECT toUInt8(a) AS a FROM arriving")
     good = b'{"a":"1"}\n{"a":"2"}'
     client.raw_insert("arriving", insert_block=good, fmt="JSONEachRow")
+    client.raw_insert("arriving", insert_block=good + b" " * PIECE_BYTES + b'\n{"a":"3"}\n', fmt="JSONEachRow")
     with pytest.raises(DatabaseError, match="Cannot parse"):
         client.raw_insert("arriving", insert_block=good + b'\n{"a":"x"}', fmt="JSONEachRow")
-    assert client.query("SELECT count() FROM arrived").first_row == (2,)
+    assert client.query("SELECT count() FROM arrived").first_row == (5,)  # each once, and those of the failed none
     for statement in ("DROP TABLE arriving_to_arrived", "DROP TABLE arriving", "DROP TABLE arrived"):
         client.command(statement)
