@@ -4,7 +4,8 @@ Taking a row apart column by column, and putting a message together from a dicti
 else that a relay does. When the server announces a table, one regular expression for its rows is made from the
 contract's types, and one function that puts what it finds into a template. A row that does not look as the
 contract expects is left to the way that knows every row (``catalog.encoder``): both give the same bytes
-(``tests/pipeline/test_canonical.py``).
+(``tests/pipeline/test_canonical.py``). What is made here keeps the contract, whose types the expression has: a
+loader does not check it once more.
 
 A row is a sequence of ``n`` (null) and ``t``, four bytes of length, and the text, in which there is no null byte.
 Where a value ends is found by what follows it. Only an ``n`` could be taken for the end of the value before it, or
@@ -21,19 +22,24 @@ import msgspec
 from msgspec import inspect
 
 from countroom.events.catalog import Table
-from countroom.events.contract import MESSAGES, Amount, CurrencyCode, Moment
+from countroom.events.contract import MESSAGES, Amount, CountryCode, CurrencyCode, JsonObject, Moment
 
 EncodeRow = Callable[[bytes, bytes, int, int], tuple[bytes, str] | None]
 """(payload, op, lsn, ts_us) → the message and its key; None when this row needs the other way."""
 
 _TEXT: Final = rb"t\0\0(..[^\0]*)"
 """Up to 64 kB, after two bytes of length."""
-_UUID: Final = rb"t\0\0\0\x24([0-9a-f-]{36})"
+_OBJECT: Final = rb"t\0\0(..\{[^\0]*)"
+_UUID: Final = rb"t\0\0\0\x24([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _AMOUNT: Final = rb"t\0\0\0.(-?[0-9]{1,16}\.[0-9]{2})"
 _CURRENCY: Final = rb"t\0\0\0\x03([A-Z]{3})"
 _MOMENT: Final = rb"t\0\0\0.([0-9]{4}-[0-9]{2}-[0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)\+00"
+_COUNTRY: Final = rb"t\0\0\0\x02([A-Z]{2})"
 _MICROSECONDS: Final = len("00:00:00.000000")
-_PATTERNS: Final = {kind.__metadata__[0].pattern: kind for kind in (Amount, CurrencyCode, Moment)}  # type: ignore[attr-defined]
+_PATTERNS: Final = {
+    kind.__metadata__[0].pattern: kind  # type: ignore[attr-defined]
+    for kind in (Amount, CountryCode, CurrencyCode, JsonObject, Moment)
+}
 
 _needs_escape: Final = re.compile(rb'[\x00-\x1f"\\]').search
 
@@ -114,6 +120,8 @@ class _Column:
                 self.expression = rb"t\0\0\0.(" + b"|".join(re.escape(str(word).encode()) for word in words) + b")"
             case inspect.StrType(pattern=str(pattern)) if _PATTERNS.get(pattern) is CurrencyCode:
                 self.expression = _CURRENCY
+            case inspect.StrType(pattern=str(pattern)) if _PATTERNS.get(pattern) is CountryCode:
+                self.expression = _COUNTRY
             case inspect.StrType(pattern=str(pattern)) if _PATTERNS.get(pattern) is Amount:
                 self.expression = _AMOUNT
             case inspect.StrType(pattern=str(pattern)) if _PATTERNS.get(pattern) is Moment:
@@ -122,10 +130,14 @@ class _Column:
                 self.groups.append(w)
                 self.values = f"{v}, {w} if {v} is None or len({w}) == {_MICROSECONDS} else filled({w})"
                 self.gap = "%bT%bZ"
-            case _:
-                self.expression = _TEXT
+            case None | inspect.StrType():
+                wanted = kind.pattern if kind is not None else None
+                assert wanted is None or _PATTERNS.get(wanted) is JsonObject, f"{name} has no expression"
+                self.expression = _TEXT if wanted is None else _OBJECT
                 self.refusal = f"{v}[0] << 8 | {v}[1] != len({v}) - 2"
                 self.values = f"{v} and (escaped({v}[2:]) if special({v}, 2) else {v}[2:])"
+            case _:
+                raise TypeError(f"{name} has no expression")
         self.null_gap = "null" + "%.0a" * self.gap.count("%")
         if self.is_nullable:
             self.expression = b"(?:" + self.expression + b"|n)"

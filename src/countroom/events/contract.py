@@ -31,6 +31,7 @@ Amount = Annotated[str, Meta(pattern=r"^-?[0-9]{1,16}\.[0-9]{2}$")]
 Moment = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$")]
 """UTC, always six fraction digits."""
 CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
+CountryCode = Annotated[str, Meta(pattern=r"^[A-Z]{2}$")]
 JsonObject = Annotated[str, Meta(pattern=r"^\{")]
 """A string that contains a JSON object."""
 Position = Annotated[int, Meta(ge=0)]
@@ -92,7 +93,7 @@ class UserChanged(Change, frozen=True, gc=False, kw_only=True):
     """Topic ``users``: that somebody registered, and their standing. No personal data."""
 
     id: UUID
-    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$")] | None
+    country: CountryCode | None
     status: UserStatus
     kyc_status: KycStatus
     created_at: Moment

@@ -57,6 +57,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """The player's id: one player's messages stay in order."""
     partition: int | None = None
     """Of the topic from which it was read, and ``lsn`` is then its offset there. None: from the log itself."""
+    is_fine: bool = False
+    """It was made by an expression that has the contract's types (``compiled``): nobody needs to check it."""
 
 
 class Nothing(Enum):
@@ -101,7 +103,7 @@ class Decoder:
         topic, key, encode, encode_row = relation
         usual = encode_row(payload, op_bytes, lsn, self._ts_us)
         if usual is not None:
-            return Message(topic, lsn, usual[0], usual[1])
+            return Message(topic, lsn, usual[0], usual[1], None, is_fine=True)
         # An old key comes first only if the key changed; a published key never does.
         assert payload[5] == _NEW, f"the key of a row of {topic} changed"
         values = _values(payload, 6)

@@ -66,17 +66,20 @@ class Loader:
         self._set_aside = set_aside
         self._pending: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
         self._fine: dict[str, list[Message]] = {topic: [] for topic in contract.MESSAGES}
-        """Those that have been checked."""
+        """Those that have been checked, or need no check."""
         self._checks = {topic: Check(topic) for topic in contract.MESSAGES}
         self.rows = 0
         self._bytes = 0
 
     def add(self, message: Message) -> None:
         """Take a message in."""
-        pending = self._pending[message.topic]
-        pending.append(message)
         self.rows += 1
         self._bytes += len(message.body)
+        if message.is_fine:
+            self._fine[message.topic].append(message)
+            return
+        pending = self._pending[message.topic]
+        pending.append(message)
         if len(pending) >= CHECK_ROWS:
             self._check(message.topic)
 
