@@ -153,8 +153,8 @@ class _Member:
         self._loader = loader
         self._client = client
         self._inserts = inserts
-        self._progress: dict[tuple[str, int], tuple[int, bytes]] = {}
-        """How far the messages go that the loader holds: of each partition the next offset, and the last message."""
+        self._progress: dict[tuple[str, int], wal.Message] = {}
+        """How far the messages go that the loader holds: the last of each partition."""
         self._stored: Future[list[TopicPartition]] | None = None
         """The batch that is just being inserted; its result are the offsets to commit."""
         self._sent_at = self._reported_at = time.monotonic()
@@ -193,7 +193,7 @@ class _Member:
             raise
 
     def _take(self, messages: Sequence[Message]) -> None:
-        add, progress = self._loader.add, self._progress
+        add, progress, made = self._loader.add, self._progress, wal.Message
         for message in messages:
             error = message.error()
             if error is not None:
@@ -204,9 +204,8 @@ class _Member:
             assert topic is not None
             assert number is not None
             assert offset is not None
-            body = message.value() or b""
-            add(wal.Message(topic, offset, body, "", number))
-            progress[topic, number] = (offset + 1, body)
+            progress[topic, number] = taken = made(topic, offset, message.value() or b"", "", number)
+            add(taken)
 
     def _send(self) -> None:
         """Check what was read, and let the other thread insert it once it has done what it was given before."""
@@ -214,9 +213,10 @@ class _Member:
         self._commit()
         progress, self._progress = self._progress, {}
         reports = []
-        for (topic, number), (offset, body) in progress.items():
+        for (topic, number), last in progress.items():
+            offset = last.lsn + 1
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, number, offset), cached=True)
-            reports.append(positions.Loaded(topic, number, offset, max(end, offset), _committed_at(body)))
+            reports.append(positions.Loaded(topic, number, offset, max(end, offset), _committed_at(last.body)))
         self._stored = self._inserts.submit(self._store, batch, reports)
         self._sent_at = self._reported_at = time.monotonic()
 
