@@ -27,6 +27,9 @@ PGBENCH_CLIENTS: Final = 8
 PROVIDER: Final = "bench"
 GAME: Final = "bench-game"
 SIGNING_KEY: Final = "the benchmark's signing key"
+LOG_SEGMENTS: Final = 96
+"""Of 16 MB: as much as the measurements of one run write. A server that has been running writes its log over
+segments of an earlier checkpoint. A new one makes each of them first: 60 ms in which nobody commits, once a second."""
 
 
 class ToolMissing(Refusal):
@@ -52,7 +55,7 @@ def filled_stores(folder: Path, environment: dict[str, str]) -> Iterator[Setting
 
 
 async def fill(database_url: str, secret_key: str) -> None:
-    """Migrate a database, and put a game and players with money into it."""
+    """Migrate a database, put a game and players with money into it, and let its server be one that has run."""
     await migrate.apply(database_url)
     database = await Database.connect(database_url, size_max=1)
     await games.ensure_provider(
@@ -67,6 +70,9 @@ async def fill(database_url: str, secret_key: str) -> None:
     sql = files("countroom.bench").joinpath("players.sql").read_text("utf-8")
     await connection.execute(sql.replace("{players}", str(PLAYERS)))
     await connection.execute("ANALYZE bench_players, users, wallet_accounts, game_sessions")
+    for _ in range(LOG_SEGMENTS):
+        await connection.execute("SELECT pg_logical_emit_message(false, 'bench', repeat('x', 16 * 1024 * 1024))")
+    await connection.execute("CHECKPOINT")
     await connection.close()
 
 

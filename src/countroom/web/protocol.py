@@ -6,6 +6,7 @@ events and tasks between: they were an eighth of a callback's time (docs/decisio
 as ever, also to the same callbacks.
 """
 
+import asyncio
 from typing import Any, Final
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -23,7 +24,7 @@ LENGTH_DIGITS_MAX: Final = 5
 class Call:
     """A call under way, as the server's protocol sees it: in place of its own cycle of request and response."""
 
-    __slots__ = ("body", "disconnected", "headers", "keep_alive", "path", "query", "response_complete")
+    __slots__ = ("body", "disconnected", "headers", "keep_alive", "path", "query", "response_complete", "task")
 
     def __init__(
         self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], *, keep_alive: bool
@@ -32,6 +33,8 @@ class Call:
         self.body = b""
         self.disconnected = False
         self.response_complete = False
+        self.task: asyncio.Task[None] | None = None
+        """What answers it, once it is all there."""
 
     @property
     def message_event(self) -> "Call":
@@ -121,20 +124,22 @@ class Protocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         call, self.coming = self.coming, None
-        task = self.loop.create_task(self._answer(call))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        call.task = self.loop.create_task(self._answer(call))
+        self.tasks.add(call.task)
 
     # What the caller gets ----------------------------------------------------------------
 
     async def _answer(self, call: Call) -> None:
         assert self.callbacks is not None
-        client = self._client(call)
+        assert call.task is not None
         try:
+            client = self._client(call)
             reply = await self.callbacks.answer(call.path, call.headers, call.body, client, query=call.query)
         except Exception:
             self.logger.exception("a callback failed")
             reply = _FAILED
+        finally:
+            self.tasks.discard(call.task)  # a callback of the task's own would be another turn of the loop
         if self.flow.write_paused:
             await self.flow.drain()
         if not call.disconnected:
