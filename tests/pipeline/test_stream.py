@@ -8,6 +8,7 @@ from decimal import Decimal
 from pipeline_rows import NOON, books, running_pipeline, until, warehouse
 
 from countroom import clickhouse, clock
+from countroom.events import slot, wal
 from countroom.postgres import Database
 from countroom.settings import Settings
 from countroom.warehouse import lag, reconcile
@@ -105,3 +106,57 @@ async def test_the_lag_is_what_has_not_arrived_and_nothing_once_it_has(settings:
     assert behind.rows == 2
     assert behind.bytes > 0
     assert 0 < behind.seconds < 60
+
+
+MANY = """
+    INSERT INTO transactions (id, wallet_account_id, external_id, amount, type, status, processed_at, created_at,
+                              user_id, wallet_type, currency, provider, request_hash)
+    SELECT gen_random_uuid(), %s, gen_random_uuid(), 1, 'bet', 'success', now(), now(), %s, 'main', 'EUR', 'sandbox', ''
+      FROM generate_series(1, %s)
+"""
+
+
+def test_no_answer_to_a_keep_alive_confirms_what_is_not_safe(settings: Settings) -> None:
+    """The one case in which psycopg2 would: a transaction that began before what is confirmed, with another one that
+    ended meanwhile and is not safe yet, and a reader so slow in the middle of it that the server asks for an answer."""
+    assert settings.database_url
+    with books(settings) as book, books(settings) as long, books(settings) as other:
+        name = slot.identify(book.connection).slot
+        book.ask("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,))
+        book.ask(f"ALTER DATABASE {book.connection.info.dbname} SET wal_sender_timeout = '5s'")
+        user = book.player()
+        wallet = book.wallet(user)
+        long.connection.autocommit = False
+        # Its changes lie before what is confirmed, and are more than the connection holds.
+        long.ask(MANY, (str(wallet), str(user), 60_000))
+        begun = int(book.ask("SELECT pg_current_wal_insert_lsn() - '0/0'")[0][0])
+        other.ask(MANY, (str(wallet), str(user), 1))
+        with wal.Reader(settings.database_url, name) as reader:
+            safe = _read_commits(reader, after=begun)
+            reader.confirm(safe)
+            other.ask(MANY, (str(wallet), str(user), 1))  # (not safe yet)
+            unsafe = _read_commits(reader, after=safe)
+            reader.keep_alive()
+            long.connection.commit()
+            until(lambda: reader.read() is not wal.Nothing.IDLE)
+            time.sleep(3)  # more than half of the timeout, after which the server would ask, and not all of it
+            _read_commits(reader, after=unsafe)
+            reader.keep_alive()
+            time.sleep(0.2)
+            confirmed = book.ask("SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots")[0][0]
+        assert safe <= confirmed < unsafe
+
+
+def _read_commits(reader: wal.Reader, after: int) -> int:
+    """Read until nothing comes any more after a commit past this one; return where the last one ends."""
+    ended = after
+    deadline = time.monotonic() + 20
+    while True:
+        item = reader.read()
+        if isinstance(item, wal.Commit):
+            ended = item.lsn
+        elif item is wal.Nothing.IDLE:
+            if ended > after:
+                return ended
+            assert time.monotonic() < deadline
+            reader.wait(0.1)

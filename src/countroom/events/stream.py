@@ -19,11 +19,7 @@ from countroom.events import meters, pulse, wal
 FLUSH_SECONDS: Final = 0.2
 """The least time between two settlements under load. A lone commit after a pause is settled at once."""
 ROWS_BETWEEN_LOOKS: Final = 1_024
-"""Rows of one transaction after which the clock is looked at, for the sake of those before it.
-
-psycopg2 confirms a keep-alive's position by itself once the last message it saw lies before what
-was confirmed, and a long transaction's first changes may. The server sends keep-alives inside a
-transaction only after half a minute of silence, so nothing that is complete may wait that long."""
+"""Rows of one transaction after which the clock is looked at, for the sake of those before it."""
 IDLE_SECONDS: Final = 1.0
 """How long an idle stream waits before it looks whether it should stop."""
 BUSY_SECONDS: Final = 0.01

@@ -23,11 +23,22 @@ POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 """2000-01-01 in microseconds since 1970: what PostgreSQL counts from."""
 CONNECT_SECONDS: Final = 5
 STATUS_SECONDS: Final = 3
-"""How often the server hears from a reader that has nothing to say. After silence of half of ``wal_sender_timeout``
-(embedded: 10 s) it asks, within a transaction too, and there psycopg2's answer may confirm too much (see stream)."""
+"""How often the server hears from a reader that has nothing to say."""
 
 PRINTED: Final = "-c timezone=UTC -c datestyle=ISO"
 """The server prints values for the session that reads the log: in UTC, or the contract is broken."""
+UNASKED: Final = "-c wal_sender_timeout=0"
+"""The server never asks whether this reader lives.
+
+To a reader that was silent for half of ``wal_sender_timeout`` the server sends a keep-alive, within a transaction too,
+with its own position. psycopg2 confirms that position by itself if the last message that it saw lies before what was
+confirmed, and the first changes of a transaction that was open for longer do, while others that ended meanwhile may
+not yet be safe. What it sends without being asked comes between transactions: the last message is a commit then, and
+lies before what was confirmed only if everything is safe."""
+NOTICED: Final = (
+    "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=60s"
+)
+"""So the system tells the server that a reader's machine has vanished, within a minute."""
 
 _BEGIN, _COMMIT, _INSERT, _UPDATE, _RELATION = b"BCIUR"
 _TEXT, _UNCHANGED, _KEY, _OLD, _NEW = b"tuKON"
@@ -157,7 +168,7 @@ class Reader:
         self._connection = psycopg2.connect(
             database_url,
             connection_factory=LogicalReplicationConnection,
-            options=PRINTED,
+            options=f"{PRINTED} {UNASKED} {NOTICED}",
             connect_timeout=CONNECT_SECONDS,
             application_name="countroom",
         )
