@@ -7,11 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from pipeline_rows import NOON, Books, books, running_pipeline, warehouse
+from pipeline_rows import NOON, Books, books, running_pipeline, until, warehouse
+from relaying import running_relay
+from test_consume import running_loader
 
+from countroom.kafka import Configuration
 from countroom.marts import days
 from countroom.marts.refresh import MissingExchangeRate, Watch, refresh
 from countroom.settings import Settings
+from countroom.warehouse import reconcile
 
 TODAY = date(2026, 3, 10)
 YESTERDAY = date(2026, 3, 9)
@@ -133,6 +137,36 @@ def test_the_days_row_is_postgresqls_to_the_cent_through_a_reversal_and_a_late_e
             (b"EUR", Decimal("10.03"), Decimal("4.10"), Decimal("130.00"), Decimal(1)),
             (b"USD", Decimal("8.38"), Decimal("20.01"), Decimal("50.55"), Decimal("0.8612345678")),
         ]
+
+
+def test_the_days_row_is_postgresqls_to_the_cent_when_facts_come_through_kafka(
+    settings: Settings, brokers: Configuration
+) -> None:
+    through_kafka = msgspec.structs.replace(settings, kafka_servers=brokers["bootstrap.servers"])
+
+    def arrived() -> bool:
+        return reconcile.compare(through_kafka, deadline_seconds=40).violations == ()
+
+    def copied(book: Books) -> bool:
+        return bool(book.ask("SELECT 1 FROM relay_copies WHERE topic = 'users'"))
+
+    with books(settings) as book, running_relay(settings, brokers), running_loader(through_kafka, brokers):
+        made = a_day_of_play(book)
+        until(lambda: copied(book), 40)
+        assert arrived()
+        assert refresh(through_kafka) == [YESTERDAY, TODAY]
+        first = mart(settings, TODAY)
+        assert first == plain(book, TODAY)
+        assert mart(settings, YESTERDAY) == plain(book, YESTERDAY)
+
+        book.cancel(made["reversed"])
+        book.move(made["bert"], "bet", "1.23", at=NOON - timedelta(days=1))
+        assert arrived()
+        with closing(Watch(through_kafka)) as watch:
+            assert watch.has_changes()
+        assert refresh(through_kafka) == [YESTERDAY, TODAY]
+        assert mart(settings, TODAY) == plain(book, TODAY) != first
+        assert mart(settings, YESTERDAY) == plain(book, YESTERDAY)
 
 
 def test_a_first_deposit_that_becomes_an_earlier_one_restates_both_days(settings: Settings) -> None:
