@@ -1,6 +1,10 @@
 """P6 is proved while bets flow, and a single row that was lost, doubled or changed is found."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 
@@ -95,6 +99,64 @@ def test_a_row_that_is_lost_or_doubled_or_changed_is_named_and_repaired(settings
         assert "positions that PostgreSQL's log has not reached" in " | ".join(reconcile.compare(settings).violations)
         assert repair.repair(settings, reconcile.find(settings).differing) == 1
         assert reconcile.compare(settings).violations == ()
+
+
+def _check_warehouse(settings: Settings, *options: str) -> tuple[int, str, dict[str, object]]:
+    """Run the command; return its exit code, what it printed, and its last line's JSON."""
+    environment = {
+        "PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200",
+        "COUNTROOM_DATA": str(settings.data_dir), "DATABASE_URL": settings.database_url or "",
+        "CLICKHOUSE_URL": settings.clickhouse_url or "", "REDIS_URL": settings.redis_url or "",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "countroom", "check", "warehouse", "--json", *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    return done.returncode, done.stdout, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_command_names_every_row_that_differs_and_makes_it_what_postgresql_has(settings: Settings) -> None:
+    with books(settings) as book, running_pipeline(settings), warehouse(settings) as client:
+        user = book.player()
+        ids = book.move_many(user, 60)
+        lost = ids[:40]  # more than the first 10, which a plain check names
+        book.wait_for_copy(settings)
+        book.wait_until_arrived()
+        client.command(
+            f"ALTER TABLE events_transactions DELETE WHERE transaction_id IN {tuple(lost)} SETTINGS mutations_sync = 1"
+        )
+        client.command(
+            "INSERT INTO events_transactions SELECT * REPLACE (amount + toDecimal64('0.01', 2) AS amount)"
+            f" FROM events_transactions FINAL WHERE transaction_id = '{ids[50]}'"
+        )
+        missing = {f"transactions {identity} is missing in ClickHouse" for identity in lost}
+
+        code, said, told = _check_warehouse(settings)
+        assert (code, told["holds"]) == (1, False)
+        assert 0 < sum(sentence in said for sentence in missing) < len(missing)
+
+        code, said, told = _check_warehouse(settings, "--full")
+        assert (code, told["holds"]) == (1, False)
+        assert all(sentence in said for sentence in missing)
+        assert f"transactions {ids[50]} is " in said
+        assert "sent again" not in said
+
+        code, said, told = _check_warehouse(settings, "--repair")
+        assert (code, told["holds"]) == (0, True)
+        assert "41 rows were sent again" in said
+        assert reconcile.compare(settings).violations == ()
+
+        code, said, told = _check_warehouse(settings, "--repair")  # nothing differs, and nothing is sent
+        assert (code, told["holds"]) == (0, True)
+        assert "sent again" not in said
+    assert _check_warehouse_refused(settings, "--incremental", "--full")
+
+
+def _check_warehouse_refused(settings: Settings, *options: str) -> bool:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200",
+                   "COUNTROOM_DATA": str(settings.data_dir)}  # fmt: skip
+    command = [sys.executable, "-m", "countroom", "check", "warehouse", *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode != 0 and "use it without --full and --repair" in done.stdout + done.stderr
 
 
 def test_a_comparison_of_what_changed_looks_at_those_days_and_finds_what_was_lost_on_them(settings: Settings) -> None:
