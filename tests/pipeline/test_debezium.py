@@ -32,6 +32,10 @@ PREFIX: Final = "debezium."
 """Of Debezium's topics, so that the relay's lie beside them."""
 SENT: Final = "SELECT coalesce(min(confirmed_flush_lsn) - '0/0', 0) FROM pg_replication_slots WHERE slot_name = ANY(%s)"
 
+WHO_READS: Final = (
+    "SELECT role, state FROM pipeline_processes WHERE role IN ('relay', 'debezium', 'pipeline') AND ended_at IS NULL"
+)
+
 
 @pytest.fixture
 def connect(settings: Settings, brokers: Configuration) -> Iterator[Connect]:
@@ -181,6 +185,7 @@ def test_the_way_can_be_changed_to_debezium_and_back_while_facts_flow_and_someth
             with running_debezium(through_kafka):
                 ids += book.move_many(user, 300)
                 proved(through_kafka)
+                assert book.ask(WHO_READS) == [("debezium", "following")]
                 ids += book.move_many(user, 300)
                 book.cancel(*ids[2::7])
                 os.kill(int((settings.data_dir / "connect" / "connect.pid").read_text()), signal.SIGKILL)

@@ -82,7 +82,20 @@ def process(role: str, silent: float = 0.3, state: str = "following", **figures:
         ([process("relay"), process("load")], 20.0, "warning", "The warehouse is 20 s behind; nothing is lost"),
         ([process("pipeline", state="retrying")], 2.0, "warning", "Pipeline tries again: a reason"),
         ([process("pipeline")], None, "unknown", "Waiting for the first canary"),
-        ([process("load")], 0.3, "good", "Facts are visible 300 ms after their commit"),  # Debezium reads the slot
+        (
+            [process("load")],
+            0.3,
+            "good",
+            "Facts are visible 300 ms after their commit",
+        ),  # Debezium elsewhere reads the slot
+        ([process("debezium"), process("load")], 0.3, "good", "Facts are visible 300 ms after their commit"),
+        (
+            [process("debezium", silent=9), process("load")],
+            8.0,
+            "bad",
+            "No Debezium runs; facts wait in PostgreSQL's log",
+        ),
+        ([process("debezium", state="retrying"), process("load")], 2.0, "warning", "Debezium tries again: a reason"),
     ],
 )
 def test_the_page_says_first_what_matters_most(
@@ -109,6 +122,26 @@ def test_a_process_that_was_replaced_is_no_trouble_and_is_forgotten_later() -> N
     ]
     assert way.processes[0].troubles == "24 partitions"
     assert [stage.title for stage in way.stages] == ["PostgreSQL", "Kafka Connect", "Kafka", "Loader", "ClickHouse"]
+
+
+@pytest.mark.parametrize(
+    ("processes", "station"),
+    [
+        ([process("debezium"), process("load")], ("Debezium", "running", views.NONE, "in Kafka Connect")),
+        ([process("debezium", silent=30), process("relay")], ("Relay", "running", "0", "idle")),
+        (
+            [process("relay", silent=30), process("debezium", silent=9)],
+            ("Debezium", "gone, last heard 9 s ago", "0", "start countroom debezium"),
+        ),
+    ],
+)
+def test_debezium_has_a_station_of_its_own_while_it_works_or_was_the_last_to_work(
+    processes: list[Process], station: tuple[str, ...]
+) -> None:
+    way = views.way(views.Seen(processes, SLOT, CANARIES, 0.2, (0, 1.0)), LIMITS, through_kafka=True)
+    stage = way.stages[1]
+    assert (stage.title, stage.standing, stage.figure, stage.note) == station
+    assert [line.role for line in way.processes] == [views.ROLES[one.role] for one in processes]
 
 
 def test_a_place_in_the_log_is_written_as_postgresql_writes_it() -> None:

@@ -58,8 +58,8 @@ def run(settings: Settings, stop: threading.Event) -> None:
         )
     connect.find_java()
     assert settings.database_url is not None
-    # Debezium says nothing of itself: its watcher does, in the place of the relay.
-    with pulse.beating(settings.database_url, "relay"), suppress(relay.Stopped):
+    # Debezium says nothing of itself: its watcher does.
+    with pulse.beating(settings.database_url, "debezium"), suppress(relay.Stopped):
         keep_trying(partial(_session, settings, brokers, stop), PASSING, stop, RETRY_SECONDS)
 
 

@@ -37,7 +37,7 @@ STATEMENT_MS: Final = 5_000
 GOODBYE_SECONDS: Final = 5.0
 SENTENCE_LENGTH_MAX: Final = 500
 
-Role = Literal["pipeline", "relay", "load", "work"]
+Role = Literal["pipeline", "relay", "debezium", "load", "work"]
 State = Literal["starting", "copying", "following", "waiting", "retrying", "ended"]
 
 _current: ContextVar["Pulse | None"] = ContextVar("pulse", default=None)

@@ -384,7 +384,7 @@ CREATE TABLE public.pipeline_processes (
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     seen_at timestamp with time zone DEFAULT now() NOT NULL,
     ended_at timestamp with time zone,
-    CONSTRAINT pipeline_processes_role_known CHECK ((role = ANY (ARRAY['pipeline'::text, 'relay'::text, 'load'::text, 'work'::text]))),
+    CONSTRAINT pipeline_processes_role_known CHECK ((role = ANY (ARRAY['pipeline'::text, 'relay'::text, 'debezium'::text, 'load'::text, 'work'::text]))),
     CONSTRAINT pipeline_processes_state_known CHECK ((state = ANY (ARRAY['starting'::text, 'copying'::text, 'following'::text, 'waiting'::text, 'retrying'::text, 'ended'::text])))
 )
 WITH (fillfactor='50');

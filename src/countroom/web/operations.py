@@ -123,7 +123,7 @@ async def _pipeline(state: State) -> CollectorRegistry:
         return Gauge(f"countroom_{name}", what, labels, registry=registry)
 
     up = gauge("pipeline_up", "Processes of this role that have spoken in the last seconds.", ["role"])
-    for role in ("pipeline", "relay", "load", "work"):
+    for role in ("pipeline", "relay", "debezium", "load", "work"):
         up.labels(role).set(0)
     for process in await watch.processes(state.database):
         if rules.is_alive(process.silent_seconds, has_ended=process.ended_at is not None):

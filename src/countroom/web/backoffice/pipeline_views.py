@@ -18,8 +18,10 @@ STEP_SECONDS: Final = 10
 STEPS_SHOWN: Final = 180
 """Half an hour."""
 LETTERS_SHOWN: Final = 20
-ROLES: Final = {"pipeline": "Pipeline", "relay": "Relay", "load": "Loader"}
-COMMANDS: Final = {"pipeline": "countroom pipeline", "relay": "countroom relay", "load": "countroom load"}
+ROLES: Final = {"pipeline": "Pipeline", "relay": "Relay", "debezium": "Debezium", "load": "Loader"}
+COMMANDS: Final = {role: f"countroom {role}" for role in ROLES}
+WAITING_PLACES: Final = {**dict.fromkeys(("pipeline", "relay", "debezium"), "PostgreSQL's log"), "load": "Kafka"}
+"""Where facts wait while nobody of a role runs."""
 NONE: Final = "–"  # noqa: RUF001 - a dash for "no figure"
 
 
@@ -122,7 +124,7 @@ def way(seen: Seen, limits: Limits, *, through_kafka: bool) -> Way:
     """Draw the way that facts take; it goes through Kafka where the settings name one, or a process says so."""
     ours = [process for process in seen.processes if process.role in ROLES]
     alive = [one for one in ours if _is_alive(one)]
-    if through_kafka or any(one.role in {"relay", "load"} for one in alive):
+    if through_kafka or any(one.role in {"relay", "debezium", "load"} for one in alive):
         movers = [_relay(alive, ours, seen.slot), _kafka(seen.waiting, alive), _movers("load", alive, ours)]
     else:
         movers = [_movers("pipeline", alive, ours)]
@@ -164,6 +166,8 @@ def _movers(role: str, alive: Sequence[Process], known: Sequence[Process]) -> St
         level, standing = "warning", "trying again"
     else:
         level, standing = "warning", running[0].state
+    if role == "debezium":  # its watcher knows whether it works, and not how much it moves
+        return Stage(role, title, level, standing, NONE, "", "in Kafka Connect")
     seconds = max((one.figures.get("batch_seconds", 0.0) for one in running), default=0.0)
     note = f"{seconds_text(seconds)} a batch" if seconds else "idle"
     if len(running) > len(working) + len(trying) and working and role != "load":
@@ -173,9 +177,18 @@ def _movers(role: str, alive: Sequence[Process], known: Sequence[Process]) -> St
 
 
 def _relay(alive: Sequence[Process], known: Sequence[Process], slot: SlotState | None) -> Stage:
-    if slot is not None and slot.is_active and not any(one.role in {"relay", "pipeline"} for one in alive):
+    """Whoever carries facts into Kafka: the relay, unless Debezium does, or did last."""
+    named = {one.role for one in alive}
+    if "relay" not in named and ("debezium" in named or _spoke_last(known) == "debezium"):
+        return _movers("debezium", alive, known)
+    if slot is not None and slot.is_active and named.isdisjoint({"relay", "pipeline"}):
         return Stage("relay", "Kafka Connect", "good", "reads the slot", NONE, "", "or another reader of the slot")
     return _movers("relay", alive, known)
+
+
+def _spoke_last(known: Sequence[Process]) -> str:
+    into_kafka = [one for one in known if one.role in {"relay", "debezium"}]
+    return min(into_kafka, key=lambda one: one.silent_seconds).role if into_kafka else ""
 
 
 def _kafka(waiting: tuple[int, float] | None, alive: Sequence[Process]) -> Stage:
@@ -211,8 +224,8 @@ def _verdict(stages: Sequence[Stage], alive: Sequence[Process], behind: float | 
     target = by_name["clickhouse"]
     found: list[tuple[Level, str]] = []
     found += [
-        ("bad", f"No {ROLES[role].lower()} runs; facts wait in {where}")
-        for role, where in (("pipeline", "PostgreSQL's log"), ("relay", "PostgreSQL's log"), ("load", "Kafka"))
+        ("bad", f"No {_within(role)} runs; facts wait in {where}")
+        for role, where in WAITING_PLACES.items()
         if role in by_name and by_name[role].level == "bad"
     ]
     if target.level == "bad" and behind is None:
@@ -233,6 +246,11 @@ def _verdict(stages: Sequence[Stage], alive: Sequence[Process], behind: float | 
     else:
         found.append(("good", f"Facts are visible {_behind(behind)} after their commit"))
     return found[0]
+
+
+def _within(role: str) -> str:
+    """Return a role's title as it is written within a sentence: Debezium is a name."""
+    return ROLES[role] if role == "debezium" else ROLES[role].lower()
 
 
 def _lines(ours: Sequence[Process]) -> list[ProcessLine]:
@@ -262,7 +280,7 @@ def _lines(ours: Sequence[Process]) -> list[ProcessLine]:
                 level=level,
                 standing=standing,
                 spoke="now" if is_alive else f"{_duration(one.silent_seconds)} ago",
-                rate=whole(round(figures.get("rows_per_second", 0.0))) if is_alive else NONE,
+                rate=whole(round(figures.get("rows_per_second", 0.0))) if is_alive and one.role != "debezium" else NONE,
                 batch=whole(round(batch)) if is_alive and batch else NONE,
                 settled=_precise(figures.get("batch_seconds", 0.0)) if is_alive and batch else NONE,
                 troubles=", ".join(troubles),
