@@ -38,6 +38,8 @@ from sandbox_process import Sandbox
 
 for name in [name for name in os.environ if name.endswith("_URL") or name.startswith("COUNTROOM_")]:
     del os.environ[name]
+# What Java starts here lives for minutes: a second compiler and a parallel collector cost more than they give.
+embedded_kafka.ENVIRONMENT["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 # Where this is set, each process that a test starts would compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["COUNTROOM_DATA"] = "/dev/null/unmarked-tests-have-no-stores"
@@ -151,12 +153,18 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest: a test that starts last costs all of its time.
 
-    xdist gives each worker a part of the list, all equally long, so each part begins with its share of the long ones.
+    xdist gives each worker a part of the list, all equally long. The first part begins with everything that needs
+    Kafka, so that one worker alone starts it; each of the others begins with its share of the long ones.
     """
     workers: int = getattr(config, "workerinput", {"workercount": 1})["workercount"]
-    long = sorted((item for item in items if item.path.stem in LONG), key=lambda item: LONG.index(item.path.stem))
-    short = iter([item for item in items if item.path.stem not in LONG])
-    parts = [long[number::workers] for number in range(workers)]
+    first = sorted((item for item in items if item.path.stem in LONG), key=lambda item: LONG.index(item.path.stem))
+    needing = [item for item in items if "kafka" in getattr(item, "fixturenames", ())]
+    long = [item for item in first if item not in needing]
+    begun = {*needing, *long}
+    short = iter([item for item in items if item not in begun])
+    others = max(workers - 1, 1)
+    parts = [long[number::others] for number in range(others)]
+    parts = [[*needing, *parts[0]]] if workers == 1 else [needing, *parts]
     for number, part in enumerate(parts):
         part.extend(islice(short, max(len(items) * (number + 1) // workers - sum(map(len, parts[: number + 1])), 0)))
     items[:] = [*chain.from_iterable(parts), *short]
