@@ -31,7 +31,7 @@ torture: ## Kill every process at random, compare 100,000 random histories with 
 	@KILLS=$(or $(KILLS),40) KAFKA_KILLS=$(or $(KAFKA_KILLS),40) BATCH_KILLS=$(or $(BATCH_KILLS),50) \
 		HISTORIES=$(or $(HISTORIES),100000) FUZZED_BODIES=$(or $(FUZZED_BODIES),5000) \
 		CHAOS_ROUNDS=$(or $(CHAOS_ROUNDS),20000) SEED=$(or $(SEED),$$RANDOM) \
-		$(BIN)/python -m pytest -p tests.no_skips tests/torture tests/wallet/test_histories.py \
+		$(BIN)/python -m pytest -p tests.no_skips tests/torture tests/pipeline/torture_three_brokers.py tests/wallet/test_histories.py \
 		tests/games/test_bad_callbacks.py tests/games/test_chaos.py -o log_cli=true -o log_cli_level=INFO $(ARGS)
 
 mutants: ## Plant deliberate faults in the wallet, and show what finds each of them
