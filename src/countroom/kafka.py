@@ -19,6 +19,8 @@ HEARING_SECONDS: Final = 0.1
 PARTITIONS: Final = 6
 """Of each topic: so many loaders can share the work, and one machine carries them easily."""
 
+LEADERLESS: Final = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE}
+
 _log: Final = logging.getLogger("countroom.kafka")
 _log.addHandler(logging.NullHandler())  # the client repeats every lost connection; whoever waits says it once
 
@@ -177,6 +179,47 @@ def ends(brokers: Configuration, group: str, topics: Iterable[str]) -> dict[tupl
             (partition.topic, partition.partition): asking.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)[1]
             for partition in _partitions(asking, topics)
         }
+
+
+def last_messages(brokers: Configuration, group: str, topics: Iterable[str]) -> list[bytes]:
+    """Return the last messages of each partition of the topics: one or two, the mark of a transaction may be the last.
+
+    Raises:
+        KafkaAwayError: nobody answers, or some of them do not come.
+    """
+    with _asking({**brokers, "enable.partition.eof": "true"}, group) as asking:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        begun = []
+        for partition in _partitions(asking, topics):
+            low, end = _watermarks(asking, partition, deadline)
+            if end > low:
+                begun.append(TopicPartition(partition.topic, partition.partition, max(low, end - 2)))
+        left = {(one.topic, one.partition) for one in begun}
+        found = []
+        asking.assign(begun)
+        while left:
+            if time.monotonic() > deadline:
+                raise KafkaAwayError("Kafka does not give the last messages of its topics")
+            for message in asking.consume(len(left), timeout=0.2):
+                error = message.error()
+                if error is None:
+                    found.append(message.value() or b"")
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a public name
+                    left.discard((message.topic() or "", message.partition() or 0))
+        return found
+
+
+def _watermarks(asking: Consumer, partition: TopicPartition, deadline: float) -> tuple[int, int]:
+    """Return where a partition begins and ends; one that was just made has no leader for a moment."""
+    while True:
+        try:
+            low, end = asking.get_watermark_offsets(partition, timeout=ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in LEADERLESS or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return low, end
 
 
 def wait_until_read(

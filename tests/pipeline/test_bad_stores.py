@@ -12,10 +12,10 @@ from pipeline_rows import Books, books, running_pipeline, until, warehouse
 from test_load import message
 
 from countroom.events import contract, slot
+from countroom.events.backwards import PositionsBackwards
 from countroom.events.wal import Message
 from countroom.settings import Settings
 from countroom.warehouse import evolve, pipeline, schema
-from countroom.warehouse.backwards import PositionsBackwards
 from countroom.warehouse.load import ABOUT_DATA, Loader, WarehouseAwayError
 
 TABLES_OF_LANDING = {f"landing_{topic}" for topic in contract.MESSAGES}

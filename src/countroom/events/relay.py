@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, Self
 
+import msgspec
 import psycopg2
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
 from countroom import kafka
-from countroom.events import catalog, meters, pulse, slot, wal
+from countroom.events import backwards, catalog, meters, pulse, slot, wal
 from countroom.events.stream import Stream, keep_trying
 from countroom.settings import LostSlot
 
@@ -57,6 +58,7 @@ def run(
 
     Raises:
         SlotLost: log was removed unread, and ``lost_slot`` is to stop then.
+        PositionsBackwards: the log ends before what the topics hold of it.
     """
     passing = (psycopg2.Error, KafkaException, kafka.KafkaAwayError, wal.SlotInUseError, catalog.ContractMismatchError)
     wish = Wish(copy, lost_slot)
@@ -103,6 +105,7 @@ def copied(
         SlotInUseError: another process is the one.
         KafkaAwayError: Kafka cannot be reached.
         SlotLost: log was removed unread, and the wish is to stop then.
+        PositionsBackwards: the log ends before what the topics hold of it.
         Stopped: ``stop`` was set while the tables were copied.
     """
     with closing(psycopg2.connect(database_url, connect_timeout=wal.CONNECT_SECONDS)) as connection:
@@ -110,10 +113,31 @@ def copied(
         name = slot.identify(connection).slot
         slot.claim(connection, name)
         kafka.ensure_topics(brokers, catalog.PUBLISHED, COPIES_MAX)
+        backwards.refuse(
+            connection, _newest(brokers), "Kafka's topics hold", "sent. Delete the topics and copy the tables anew"
+        )
         with Topics(brokers, stop) as topics:
             _copy(connection, database_url, topics, name, wish)
             wish.fulfilled()
             yield connection, name, topics
+
+
+class _Position(msgspec.Struct):
+    """The one thing of a message that says where in the log it was."""
+
+    lsn: int = msgspec.field(name="__lsn", default=0)
+
+
+_position = msgspec.json.Decoder(_Position).decode
+
+
+def _newest(brokers: kafka.Configuration) -> int:
+    """Return the newest position that any partition ends with; what is no message of ours says nothing."""
+    newest = 0
+    for body in kafka.last_messages(brokers, "countroom-relay", catalog.PUBLISHED):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            newest = max(newest, _position(body).lsn)
+    return newest
 
 
 def _copy(connection: Connection, database_url: str, topics: "Topics", name: str, wish: Wish) -> None:
