@@ -286,10 +286,11 @@ async def _history(player: Player, mark: str, *, disturbed: bool) -> list[tuple[
         (Bet(f"b3{mark}", Decimal(100)),),
         (Reverse(f"x1{mark}", f"b1{mark}"),),
         (Bet(f"b1{mark}", Decimal(12)),),
+        (Bet(f"b4{mark}", Decimal(1)),),
     )
     for number, step in enumerate(steps):
         other = player.command(Adjust(f"other{number}{mark}", Decimal(1)))
-        writes = number in {0, 1, 3}  # the others are a refusal and a repeat
+        writes = number in {0, 1, 3, 5}  # 2 is a refusal, 4 a repeat; 5 is a plain bet
         async with casino.database.transaction() as tx:
             await post(tx, [other])
             if disturbed and writes:
@@ -321,7 +322,7 @@ async def test_what_was_read_too_early_is_read_again_and_answered_the_same(
 
     assert said == expected
     assert expected[2][0] == "insufficient_funds"
-    assert counted("stale_passes") == before + 3
+    assert counted("stale_passes") == before + 4
 
 
 async def test_after_a_stale_pass_a_lane_reads_and_after_another_it_locks_for_a_while(
