@@ -27,6 +27,7 @@ from databases import with_database
 from folders import data_folder
 
 PASSWORD = "of-a-test"
+LOG_BYTES = 64 * 1024 * 1024
 
 
 @pytest.fixture
@@ -72,6 +73,8 @@ def test_relay_and_pipeline_refuse_a_restored_database_and_the_documented_way_go
         with running_relay(settings, brokers), running_loader(settings, brokers):
             until(lambda: bool(book.ask("SELECT 1 FROM relay_copies WHERE topic = 'users'")), 40)
             back_up(server, tmp_path / "backup")
+            # What the restored server writes for itself must not reach so far: it is noticed while its log is shorter.
+            book.ask(f"SELECT pg_logical_emit_message(false, 'test', repeat('x', {LOG_BYTES}))")
             lost = book.move_many(user, 500)
             assert reconcile.compare(through_kafka, deadline_seconds=40).violations == ()
     restore(server, tmp_path / "backup")
