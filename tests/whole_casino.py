@@ -36,6 +36,7 @@ THROUGH_KAFKA: Final = {
     "relay": "-m countroom relay",
     "loader": "-m countroom load",
 }
+CHECKS_MAX: Final = 4
 BACK_SECONDS: Final = 60.0
 """How long anything may be away: PostgreSQL reads its log, restarts wait longer each time."""
 
@@ -146,14 +147,19 @@ class WholeCasino:
         self.wait_for(lambda: self.transactions() >= wanted, f"{transactions} more transactions")
 
     def check(self) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "countroom", "check"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=BACK_SECONDS,
-            check=False,
-        )
+        """Run `countroom check`; again, where a busy machine's pipeline has not caught up with play in its 30 s."""
+        for _ in range(CHECKS_MAX):
+            proof = subprocess.run(
+                [sys.executable, "-m", "countroom", "check"],
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=BACK_SECONDS,
+                check=False,
+            )
+            if "did not catch up in time" not in proof.stdout:
+                break
+        return proof
 
 
 @contextlib.contextmanager
