@@ -227,7 +227,7 @@ async def _read_keys(connection: Connection, keys: Sequence[str], facts: Facts) 
 
 
 async def still_holds(connection: Connection, purses: Sequence[Purse], refused: Sequence[Command]) -> bool:
-    """Whether these purses are as they are remembered, and none of the refused commands repeats what was done."""
+    """Whether these purses are as they are remembered, and none of the refused was done or reversed before."""
     keys = [f"{command.source}:{operation.key}" for command in refused for operation in command.operations]
     holds: bool = await connection.fetchval(
         """
@@ -240,7 +240,10 @@ async def still_holds(connection: Connection, purses: Sequence[Purse], refused: 
                              FROM unnest($3::text::text[]) AS asked (key),
                                   LATERAL (SELECT FROM transactions WHERE external_id = asked.key
                                             UNION ALL
-                                           SELECT FROM tombstones WHERE external_id = asked.key LIMIT 1) known)
+                                           SELECT FROM tombstones WHERE external_id = asked.key
+                                            UNION ALL
+                                           SELECT FROM tombstones
+                                            WHERE target_external_id = asked.key AND outcome <> 'repeated' LIMIT 1) k)
         """,
         ids([purse.main.id for purse in purses]),
         array([str(purse.version) for purse in purses]),
