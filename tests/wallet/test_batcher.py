@@ -17,7 +17,7 @@ from countroom.refusal import Refusal
 from countroom.wallet import batch
 from countroom.wallet.batch import Batcher, post
 from countroom.wallet.commands import KEY_LENGTH_MAX, Adjust, Answer, Bet, Command, Operation, Reverse, Win
-from countroom.wallet.refusals import InsufficientFunds, KeyConflict, Overloaded
+from countroom.wallet.refusals import InsufficientFunds, KeyConflict, Overloaded, RolledBack
 
 CENT = Decimal("0.01")
 
@@ -323,6 +323,18 @@ async def test_what_was_read_too_early_is_read_again_and_answered_the_same(
     assert said == expected
     assert expected[2][0] == "insufficient_funds"
     assert counted("stale_passes") == before + 4
+
+
+async def test_a_bet_that_another_process_reversed_before_it_came_is_refused_for_that_each_time(
+    casino: Casino, database_url: str
+) -> None:  # fmt: skip
+    player = await casino.player(main="1.00")
+    await player.reverse("late", "x1")
+
+    async with open_casino(database_url) as other:
+        for _ in range(3):  # read, and then from memory, which lacks the money too
+            with pytest.raises(RolledBack):
+                await other.batcher.submit(player.command(Bet("late", Decimal(5))))
 
 
 async def test_after_a_stale_pass_a_lane_reads_and_after_another_it_locks_for_a_while(
