@@ -157,7 +157,27 @@ def _stone(stone: Tombstone) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-_PLAIN_CHANGES: Final = """
+_WRITTEN: Final = """written AS MATERIALIZED (
+    -- The database's own clock, read when this transaction has its id: seals rest on that.
+    SELECT count(*) AS purses, clock_timestamp() AS moment FROM purses
+)"""
+
+
+def _changed(*, first: int) -> str:
+    """Return what writes the changed rounds, whose arrays begin at the parameter of this number."""
+    id_, bet, win, bonus_bet, status, closed_at = (f"${number}::text" for number in range(first, first + 6))
+    return f"""changed AS (
+    UPDATE game_rounds r
+       SET bet_amount = new.bet_amount, win_amount = new.win_amount, bonus_bet_amount = new.bonus_bet_amount,
+           status = new.status, closed_at = new.closed_at
+      FROM (SELECT unnest({id_}::uuid[]) AS id, unnest({bet}::numeric[]) AS bet_amount,
+                   unnest({win}::numeric[]) AS win_amount, unnest({bonus_bet}::numeric[]) AS bonus_bet_amount,
+                   unnest({status}::game_round_status[]) AS status, unnest({closed_at}::timestamptz[]) AS closed_at) new
+     WHERE r.id = new.id
+)"""
+
+
+_PLAIN_CHANGES: Final = f"""
 WITH new AS MATERIALIZED (
     -- A bet or win with its line of the journal, and the round that it opens where `round_key` is given.
     SELECT unnest($2::text::uuid[]) AS id, unnest($3::text::uuid[]) AS wallet_account_id,
@@ -178,10 +198,7 @@ WITH new AS MATERIALIZED (
              ORDER BY wallet_account_id) new
      WHERE w.id = new.wallet_account_id AND w.version = new.version
     RETURNING w.id
-), written AS MATERIALIZED (
-    -- The database's own clock, read when this transaction has its id: seals rest on that.
-    SELECT count(*) AS purses, clock_timestamp() AS moment FROM purses
-), posted AS (
+), {_WRITTEN}, posted AS (
     INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, external_id, wallet_type,
                               currency, type, status, amount, request_hash, answer_balance, provider,
                               metadata, processed_at, created_at)
@@ -200,15 +217,7 @@ WITH new AS MATERIALIZED (
            (SELECT moment FROM written)
       FROM new
      WHERE round_key IS NOT NULL
-), changed AS (
-    UPDATE game_rounds r
-       SET bet_amount = new.bet_amount, win_amount = new.win_amount, bonus_bet_amount = new.bonus_bet_amount,
-           status = new.status, closed_at = new.closed_at
-      FROM (SELECT unnest($19::text::uuid[]) AS id, unnest($20::text::numeric[]) AS bet_amount,
-                   unnest($21::text::numeric[]) AS win_amount, unnest($22::text::numeric[]) AS bonus_bet_amount,
-                   unnest($23::text::game_round_status[]) AS status, unnest($24::text::timestamptz[]) AS closed_at) new
-     WHERE r.id = new.id
-), sums AS (
+), {_changed(first=19)}, sums AS (
     UPDATE game_sessions s
        SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win, last_played_at = $1
       FROM (SELECT session_id, sum(greatest(-moved, 0)) AS bet, sum(greatest(moved, 0)) AS win
@@ -218,7 +227,7 @@ WITH new AS MATERIALIZED (
      WHERE s.id = new.session_id
 )"""
 
-_CHANGES: Final = """
+_CHANGES: Final = f"""
 WITH purses AS (
     UPDATE wallet_accounts w
        SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
@@ -228,10 +237,7 @@ WITH purses AS (
                    unnest($6::text::numeric[]) AS receivable) new
      WHERE w.id = new.id AND w.version = new.version
     RETURNING w.id
-), written AS MATERIALIZED (
-    -- The database's own clock, read when this transaction has its id: seals rest on that.
-    SELECT count(*) AS purses, clock_timestamp() AS moment FROM purses
-), new AS MATERIALIZED (
+), {_WRITTEN}, new AS MATERIALIZED (
     -- A transaction, its line of the journal, and the round that it opens: what they share comes once.
     SELECT unnest($7::text::uuid[]) AS id, unnest($8::text::uuid[]) AS wallet_account_id,
            unnest($9::text::bigint[]) AS sequence, unnest($10::text::numeric[]) AS moved,
@@ -267,15 +273,7 @@ WITH purses AS (
            CASE WHEN round_status <> 'open' THEN (SELECT moment FROM written) END
       FROM new
      WHERE session_id IS NOT NULL
-), changed AS (
-    UPDATE game_rounds r
-       SET bet_amount = new.bet_amount, win_amount = new.win_amount, bonus_bet_amount = new.bonus_bet_amount,
-           status = new.status, closed_at = new.closed_at
-      FROM (SELECT unnest($33::text::uuid[]) AS id, unnest($34::text::numeric[]) AS bet_amount,
-                   unnest($35::text::numeric[]) AS win_amount, unnest($36::text::numeric[]) AS bonus_bet_amount,
-                   unnest($37::text::game_round_status[]) AS status, unnest($38::text::timestamptz[]) AS closed_at) new
-     WHERE r.id = new.id
-), sums AS (
+), {_changed(first=33)}, sums AS (
     UPDATE game_sessions s
        SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win, last_played_at = $1
       FROM (SELECT unnest($39::text::uuid[]) AS id, unnest($40::text::numeric[]) AS bet,
