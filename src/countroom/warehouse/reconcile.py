@@ -104,7 +104,7 @@ def find(
             origin = slot.identify(connection)
             while True:
                 if settings.kafka_servers is None:
-                    _wait_for_copy(client, origin.slot, deadline)
+                    _wait_for_copy(client, connection, origin.slot, deadline)
                 moment = ask(connection, "SELECT clock_timestamp()")[0][0]
                 settled = moments.settled(connection, deadline)
                 with moments.snapshot(settings.database_url) as (snapshot, reached):
@@ -165,10 +165,19 @@ def _wait_for_loaders(brokers: kafka.Configuration, deadline: float) -> None:
         raise _NotProved(f"Kafka did not answer: {error}") from error
 
 
-def _wait_for_copy(client: Client, name: str, deadline: float) -> None:
-    while not _is_copied(client, name):
+def _wait_for_copy(client: Client, connection: Connection, name: str, deadline: float) -> None:
+    """Wait until the tables are copied, and the log has been kept since: else they are about to be copied anew."""
+    while True:
+        existing = slot.find(connection, name)
+        is_lost = existing is not None and existing.is_lost
+        if not is_lost and _is_copied(client, name):
+            return
         if time.monotonic() > deadline:
-            raise _NotProved("The pipeline has not finished its first copy of the tables.")
+            raise _NotProved(
+                "Log that the pipeline had not read was removed, and the tables have not been copied anew."
+                if is_lost
+                else "The pipeline has not finished its first copy of the tables."
+            )
         time.sleep(POLL_SECONDS)
 
 
