@@ -10,6 +10,7 @@ from countroom.bench.crowd import crowd
 from countroom.bench.pipeline import pipeline
 from countroom.bench.providers import providers
 from countroom.bench.seals import seals
+from countroom.bench.steady import steady
 from countroom.bench.wallet import wallet
 
-__all__ = ["bet", "check", "crowd", "pipeline", "providers", "seals", "wallet"]
+__all__ = ["bet", "check", "crowd", "pipeline", "providers", "seals", "steady", "wallet"]

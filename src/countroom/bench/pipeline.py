@@ -4,12 +4,8 @@ Everything is what an operator runs: each step is a process of its own, `countro
 rate is what the next store says of what it was given. Facts are bets, written beforehand in transactions of 1,000.
 """
 
-import asyncio
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -27,10 +23,10 @@ from rich.table import Table
 
 from countroom import clickhouse, kafka
 from countroom.bench import latency
-from countroom.bench.yardstick import PLAYERS, fill
-from countroom.embedded import stores
+from countroom.bench.running import memory_mb, running, stores_with_kafka
+from countroom.bench.yardstick import PLAYERS
 from countroom.events import slot
-from countroom.settings import Settings, load
+from countroom.settings import Settings
 from countroom.warehouse import rebuild
 
 TRANSACTION_ROWS: Final = 1_000
@@ -57,7 +53,7 @@ def pipeline(*, rows: int, rounds: int, large: int, seconds: float, with_debeziu
     """
     rates: Rates = {}
     peaks: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, _stores(Path(folder)) as settings:
+    with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, stores_with_kafka(Path(folder)) as settings:
         line = _Line(settings)
         with closing(line.connection):
             line.copy()
@@ -77,19 +73,6 @@ def pipeline(*, rows: int, rounds: int, large: int, seconds: float, with_debeziu
                 with line.running("pipeline", {}):
                     visible = latency.measure(settings, seconds)
     return _report(rates, peaks, visible, {"rows": rows, "rounds": rounds, "large": large}, console)
-
-
-@contextmanager
-def _stores(folder: Path) -> Iterator[Settings]:
-    """Start stores of their own, Kafka among them, with players in them."""
-    folder.chmod(0o711)  # so that PostgreSQL, not root, may walk through
-    with stores.owned(load({"COUNTROOM_DATA": str(folder / "data")}), kafka=True) as owned:
-        owned.start()
-        settings = owned.settings
-        assert settings.database_url
-        assert settings.secret_key
-        asyncio.run(fill(settings.database_url, settings.secret_key))
-        yield settings
 
 
 class _Line:
@@ -208,34 +191,11 @@ class _Line:
     @contextmanager
     def running(self, command: str, peaks: dict[str, float]) -> Iterator[None]:
         """Run `countroom` with a command, and note its peak of memory in megabytes when it is stopped."""
-        settings = self.settings
-        environment = {
-            **os.environ,
-            "COUNTROOM_DATA": str(settings.data_dir),
-            "DATABASE_URL": settings.database_url or "",
-            "REDIS_URL": settings.redis_url or "",
-            "CLICKHOUSE_URL": settings.clickhouse_url or "",
-            "COUNTROOM_KAFKA_SERVERS": settings.kafka_servers or "",
-            "COUNTROOM_LOG_LEVEL": "error",
-        }
         arguments = [command, "--copy", "never"] if command == "relay" and self._is_copied else [command]
-        started = subprocess.Popen([sys.executable, "-m", "countroom", *arguments], env=environment)
-        try:
+        with running(self.settings, *arguments) as process:
             yield
-            peaks[command] = max(peaks.get(command, 0.0), _peak_mb(started.pid))
-        finally:
-            started.terminate()
-            started.wait(60)
+            peaks[command] = max(peaks.get(command, 0.0), memory_mb(process, "VmHWM"))
         self._is_copied = self._is_copied or command == "relay"
-
-
-def _peak_mb(process: int) -> float:
-    """Return the most memory that a process has held; 0 where the system does not say."""
-    try:
-        told = Path(f"/proc/{process}/status").read_text("utf-8")
-    except OSError:
-        return 0.0
-    return int(told.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def _until(holds: Callable[[], bool], poll_seconds: float = POLL_SECONDS) -> None:

@@ -12,6 +12,7 @@ from countroom.bench import crowd as measure_crowd
 from countroom.bench import pipeline as measure_pipeline
 from countroom.bench import providers as measure_providers
 from countroom.bench import seals as measure_seals
+from countroom.bench import steady as measure_steady
 from countroom.bench import wallet as measure_wallet
 from countroom.commands import console
 
@@ -97,6 +98,8 @@ def pipeline(
     large: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000_000))] = 2_000_000,
     seconds: Annotated[float, Parameter(validator=Number(gte=0, lte=3_600))] = 30.0,
     debezium: Annotated[bool, Parameter(negative="")] = False,
+    steady_minutes: Annotated[float, Parameter(validator=Number(gte=0, lte=10_000))] = 0.0,
+    steady_rows: Annotated[int, Parameter(validator=Number(gte=10, lte=100_000))] = 2_000,
 ) -> int:
     """Measure facts on their way from PostgreSQL's log to Kafka, from there to ClickHouse, and straight.
 
@@ -115,7 +118,13 @@ def pipeline(
         For how long the time from commit to visible is measured while bets are made; 0 leaves it out.
     debezium
         Measure Debezium in the relay's place, too (`requirements/install debezium`).
+    steady_minutes
+        Measure instead the memory of relay, loader and pipeline under a steady load of so many minutes.
+    steady_rows
+        Rows a second of that load, each way.
     """
+    if steady_minutes:
+        return measure_steady(minutes=steady_minutes, rows_per_second=steady_rows, console=console)
     return measure_pipeline(
         rows=rows, rounds=rounds, large=large, seconds=seconds, with_debezium=debezium, console=console
     )
