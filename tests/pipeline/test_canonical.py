@@ -102,8 +102,16 @@ def payload(kind: bytes, values: list[str | None]) -> bytes:
     return kind + pack(">I", 7) + b"N" + pack(">H", len(values)) + row
 
 
-def relation(topic: str, columns: list[str]) -> bytes:
-    listed = b"".join(b"\0" + name.encode() + b"\0" + pack(">II", 25, 0) for name in columns)
+def oids(topic: str, columns: list[str]) -> list[int]:
+    """Types as PostgreSQL numbers them: UUID, timestamptz, and text for everything else."""
+    moments, ids = catalog.PUBLISHED[topic].moments, {name for name, value in row(topic).items() if value == IDENTITY}
+    return [1184 if name in moments else 2950 if name in ids else 25 for name in columns]
+
+
+def relation(topic: str, columns: list[str], types: list[int]) -> bytes:
+    listed = b"".join(
+        b"\0" + name.encode() + b"\0" + pack(">II", oid, 0) for name, oid in zip(columns, types, strict=True)
+    )
     return b"R" + pack(">I", 7) + b"public\0" + topic.encode() + b"\0d" + pack(">H", len(columns)) + listed
 
 
@@ -124,19 +132,33 @@ VALUES = st.none() | st.sampled_from(
 ) | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)  # fmt: skip
 
 
+MOMENTS = st.none() | st.sampled_from(
+    ["2026-01-03 00:00:00+00", "2026-01-03 00:00:00.1+00", "2026-01-03 00:00:00.123456+00", "infinity", "-infinity",
+     "12026-01-03 00:00:00+00", "0044-03-15 00:00:00+00 BC", "0044-03-15 00:00:00.123456+00 BC"]
+)  # fmt: skip
+PRINTED = {1184: MOMENTS, 2950: st.none() | st.uuids().map(str), 25: VALUES}
+"""What PostgreSQL prints of each type."""
+
+
+@pytest.mark.parametrize("is_typed", [False, True])
 @pytest.mark.parametrize("topic", TOPICS)
-def test_a_compiled_row_is_the_same_message_and_keeps_the_contract(topic: str) -> None:
+def test_a_compiled_row_is_the_same_message_and_keeps_the_contract(topic: str, *, is_typed: bool) -> None:
     decode = msgspec.json.Decoder(contract.MESSAGES[topic]).decode
     columns = [*catalog.PUBLISHED[topic].columns, "newer"]
+    types = oids(topic, columns) if is_typed else [25] * len(columns)
     slow, quick = catalog.encoder(catalog.PUBLISHED[topic], columns), wal.Decoder()
-    quick.decode(relation(topic, columns), 0)
+    quick.decode(relation(topic, columns, types), 0)
     quick.decode(b"B" + pack(">QqI", 1, 2, 3), 0)
     key = columns.index(catalog.PUBLISHED[topic].key)
     usual_row = payload(b"I", [*row(topic).values(), None])
-    assert compiled.encoder(catalog.PUBLISHED[topic], columns)(usual_row, b"c", 9, 1)
+    assert compiled.encoder(catalog.PUBLISHED[topic], columns, types)(usual_row, b"c", 9, 1)
+    each = {name: PRINTED[oid] for name, oid in zip(columns, types, strict=True)}
+    some = st.lists(st.sampled_from(columns), max_size=3, unique=True).flatmap(
+        lambda names: st.fixed_dictionaries({name: each[name] for name in names})
+    )
 
     @QUICK
-    @given(st.dictionaries(st.sampled_from(columns), VALUES, max_size=3), st.sampled_from(["c", "u"]))
+    @given(some, st.sampled_from(["c", "u"]))
     def same(changed: dict[str, str | None], op: str) -> None:
         values = [(row(topic) | {"newer": None} | changed)[name] for name in columns]
         found = quick.decode(payload(b"I" if op == "c" else b"U", values), 9)

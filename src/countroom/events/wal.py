@@ -41,6 +41,7 @@ NOTICED: Final = (
 """So the system tells the server that a reader's machine has vanished, within a minute."""
 
 _BEGIN, _COMMIT, _INSERT, _UPDATE, _RELATION = b"BCIUR"
+_ROWS: Final = b"IU"
 _TEXT, _UNCHANGED, _KEY, _OLD, _NEW = b"tuKON"
 _short = Struct(">H").unpack_from
 _word = Struct(">I").unpack_from
@@ -81,11 +82,15 @@ class Nothing(Enum):
     """Nothing has been received yet; wait."""
 
 
+_Relation = tuple[str, int, catalog.Encode, compiled.EncodeRow]
+"""A table's topic, where its key stands, and the two ways to make a message of a row."""
+
+
 class Decoder:
     """Turns ``pgoutput`` payloads (protocol 1) into messages."""
 
     def __init__(self) -> None:
-        self._relations: dict[bytes, tuple[str, int, catalog.Encode, compiled.EncodeRow] | None] = {}
+        self._relations: dict[bytes, _Relation | None] = {}
         """None: a table that a newer version publishes, and nobody here knows."""
         self._ts_us = 0
         self.in_transaction = False
@@ -93,10 +98,15 @@ class Decoder:
     def decode(self, payload: bytes, lsn: int) -> Message | Commit | Nothing:
         """Return what a payload says."""
         kind = payload[0]
-        if kind == _INSERT:
-            return self._message(payload, lsn, "c", b"c")
-        if kind == _UPDATE:
-            return self._message(payload, lsn, "u", b"u")
+        if kind in _ROWS:
+            relation = self._relations[payload[1:5]]
+            if relation is None:
+                return Nothing.PASSED
+            topic, _, _, encode_row = relation
+            usual = encode_row(payload, b"c" if kind == _INSERT else b"u", lsn, self._ts_us)
+            if usual is not None:
+                return Message(topic, lsn, usual[0], usual[1], None, is_fine=True)
+            return self._unusual(payload, lsn, relation)
         if kind == _BEGIN:
             self._ts_us = _long(payload, 9)[0] + POSTGRES_EPOCH_US
             self.in_transaction = True
@@ -107,17 +117,12 @@ class Decoder:
             self._learn(payload)
         return Nothing.PASSED
 
-    def _message(self, payload: bytes, lsn: int, op: str, op_bytes: bytes) -> Message | Nothing:
-        relation = self._relations[payload[1:5]]
-        if relation is None:
-            return Nothing.PASSED
-        topic, key, encode, encode_row = relation
-        usual = encode_row(payload, op_bytes, lsn, self._ts_us)
-        if usual is not None:
-            return Message(topic, lsn, usual[0], usual[1], None, is_fine=True)
+    def _unusual(self, payload: bytes, lsn: int, relation: _Relation) -> Message:
+        topic, key, encode, _ = relation
         # An old key comes first only if the key changed; a published key never does.
         assert payload[5] == _NEW, f"the key of a row of {topic} changed"
         values = _values(payload, 6)
+        op = "c" if payload[0] == _INSERT else "u"
         return Message(topic, lsn, encode(values, op, lsn, self._ts_us), values[key] or "")
 
     def _learn(self, payload: bytes) -> None:
@@ -129,17 +134,18 @@ class Decoder:
         start = end + 2  # the replica identity is one byte
         count = _short(payload, start)[0]
         start += 2
-        columns = []
+        columns, oids = [], []
         for _ in range(count):
             end = payload.index(0, start + 1)  # one byte of flags comes first
             columns.append(payload[start + 1 : end].decode())
+            oids.append(_word(payload, end + 1)[0])
             start = end + 9  # type and modifier
         table = catalog.PUBLISHED.get(name)
         if table is None:
             self._relations[payload[1:5]] = None
             return
-        encode = catalog.encoder(table, columns)
-        self._relations[payload[1:5]] = (name, columns.index(table.key), encode, compiled.encoder(table, columns))
+        encode, encode_row = catalog.encoder(table, columns), compiled.encoder(table, columns, oids)
+        self._relations[payload[1:5]] = (name, columns.index(table.key), encode, encode_row)
 
 
 def _values(payload: bytes, at: int) -> list[str | None]:
