@@ -7,6 +7,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 WRITE_PATH: Final = "tests/wallet/test_write_path.py"
 BETS: Final = "tests/wallet/test_bets_and_wins.py"
+ADDED: Final = "tests/wallet/test_added.py"
 
 
 class MovedOnError(Exception):
@@ -134,17 +135,41 @@ FAULTS: Final = (
     Fault(
         "a pass of plain bets writes although somebody has written since it read",
         "wallet/writing.py",
-        "w.id = new.wallet_account_id AND w.version = new.version",
-        "w.id = new.wallet_account_id",
+        "w.id = gain.id AND w.version = gain.version",
+        "w.id = gain.id",
         ("tests/wallet/test_batcher.py::test_what_was_read_too_early_is_read_again_and_answered_the_same",),
         is_seen_in_the_books=False,
     ),
     Fault(
         "a pass of anything writes although somebody has written since it read",
         "wallet/writing.py",
-        "w.id = new.id AND w.version = new.version",
+        "w.id = new.id AND w.version = new.version AND w.sequence = new.lines",
         "w.id = new.id",
         ("tests/wallet/test_batcher.py::test_what_was_read_too_early_is_read_again_and_answered_the_same",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "an answer shows the balance without what another process has posted meanwhile",
+        "wallet/batch.py",
+        "balance=outcome.balance + difference",
+        "balance=outcome.balance",
+        (f"{ADDED}::test_what_another_process_has_bet_and_won_is_neither_lost_nor_read_for",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a plain bet is added to a round that another process has ended",
+        "wallet/writing.py",
+        "r.id = new.id AND r.status = 'open'",
+        "r.id = new.id",
+        (f"{ADDED}::test_a_round_that_another_process_has_ended_takes_no_more_bets",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a refusal is answered with a balance that has moved on, beside a bet that was taken",
+        "wallet/batch.py",
+        "if isinstance(outcome, Refusal):\n            player",
+        "if outcome is None:\n            player",
+        (f"{ADDED}::test_who_is_refused_beside_a_bet_that_is_taken_is_told_the_true_balance",),
         is_seen_in_the_books=False,
     ),
 )  # fmt: skip

@@ -44,7 +44,7 @@ def ledger(main: Decimal, bonus: Decimal) -> Ledger:
             Wallet(uuid.UUID(int=next(numbers)), player, "EUR", kind, balance, 0)
             for kind, balance in (("main", main), ("bonus", bonus), ("locked", ZERO))
         )
-        purse = Purse(main_wallet, bonus_wallet, locked, 0)
+        purse = Purse(main_wallet, bonus_wallet, locked, 0, main_wallet.sequence)
         facts.players[player, "EUR"] = Player(purse, "active", {(GAME, None): session})
     return Ledger(facts, moment=MOMENT, new_id=lambda: uuid.UUID(int=next(numbers)))
 

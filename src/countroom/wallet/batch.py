@@ -26,13 +26,15 @@ pass before it commits.
 import asyncio
 import gc
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from time import monotonic
 from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 import asyncpg
 import structlog
+from msgspec.structs import replace
 from prometheus_client import Counter, Histogram
 
 from countroom import clock
@@ -145,7 +147,11 @@ async def _pass(connection: Connection, commands: Sequence[Command], memory: Mem
             memory.forget(commands)
             return await _pass(connection, commands, memory)
     if ledger.writes.purses:
-        await writing.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
+        if ledger.writes.is_plain and _is_refused_beside(commands, outcomes, facts, ledger.writes):
+            ledger.writes.is_plain = False  # the refusal holds only if the balance is the one that it was decided on
+        differences = await writing.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
+        if differences:
+            outcomes = _corrected(commands, outcomes, facts, differences)
     if memory is not None:
         memory.learn(facts, ledger.writes)
     return Passed(outcomes, list(ledger.writes.wallets.values()))
@@ -169,6 +175,31 @@ def _refused(commands: Sequence[Command], unread: Sequence[Command], outcomes: S
         for command, outcome in zip(commands, outcomes, strict=True)
         if isinstance(outcome, Refusal) and id(command) not in read
     ]
+
+
+def _is_refused_beside(commands: Sequence[Command], outcomes: Sequence[Outcome], facts: Facts, writes: Writes) -> bool:
+    """Whether a command was refused to somebody about whom something else is written."""
+    for command, outcome in zip(commands, outcomes, strict=True):
+        if isinstance(outcome, Refusal):
+            player = facts.players.get((command.user_id, command.currency))
+            if player is not None and player.purse.main.id in writes.purses:
+                return True
+    return False
+
+
+def _corrected(
+    commands: Sequence[Command], outcomes: Sequence[Outcome], facts: Facts, differences: Mapping[UUID, Decimal]
+) -> list[Outcome]:
+    """Return the outcomes with the balances that the write has found."""
+    corrected: list[Outcome] = []
+    for command, outcome in zip(commands, outcomes, strict=True):
+        player = facts.players.get((command.user_id, command.currency))
+        difference = differences.get(player.purse.main.id) if player is not None else None
+        if difference is not None and isinstance(outcome, Answer) and not outcome.repeated:
+            corrected.append(replace(outcome, balance=outcome.balance + difference))
+        else:
+            corrected.append(outcome)
+    return corrected
 
 
 async def post_alone(database: Database, commands: Sequence[Command], lane: "_Lane | None" = None) -> Passed:

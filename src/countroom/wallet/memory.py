@@ -3,9 +3,12 @@
 Nothing here is trusted. A pass that decides from memory writes on the version of each purse that it
 remembers, and PostgreSQL refuses it when anybody has written about the player since: another pass,
 a payment, or whoever blocked the player or opened or closed a session of theirs (triggers raise
-the version for these). What a version cannot tell is checked by the write itself: a key or a round
-that is there already breaks a unique index, and a key that was reversed before it came is looked up
-among the tombstones. A command that is refused from memory is not written, so its keys are looked up:
+the version for these). Plain bets and wins of other processes do not matter to those of this one: they are added to
+what is there (docs/decisions/0031), and what the balance has become is learnt from the write.
+
+What a version cannot tell is checked by the write itself: a round that has ended is not added to, a key or
+a round that is there already breaks a unique index, and a key that was reversed before it came is looked
+up among the tombstones. A command that is refused from memory is not written, so its keys are looked up:
 it may be the repeat of one that another process has answered, or this one long ago. Whatever does not
 hold is forgotten, and read.
 """
@@ -59,7 +62,9 @@ class Memory:
     def learn(self, facts: Facts, writes: Writes) -> None:
         """Remember what is true after a pass that has been written."""
         for written in writes.purses.values():
-            written.version += 1
+            written.lines = written.main.sequence
+            if not writes.is_plain:
+                written.version += 1
         for whose, player in facts.players.items():
             if player is None or not player.sessions:
                 self._players.pop(whose, None)  # what is remembered is older

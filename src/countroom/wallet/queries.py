@@ -163,6 +163,7 @@ async def read_facts(connection: Connection, commands: Sequence[Command], facts:
                 if locked_id is not None
                 else None,
                 version,
+                main_sequence,
             )
             if player is None:
                 player = facts.players[user_id, currency] = Player(purse, status)
@@ -232,9 +233,11 @@ async def still_holds(connection: Connection, purses: Sequence[Purse], refused: 
     holds: bool = await connection.fetchval(
         """
         SELECT (SELECT count(*)
-                  FROM unnest($1::text::uuid[], $2::text::bigint[]) AS remembered (id, version),
+                  FROM unnest($1::text::uuid[], $2::text::bigint[], $4::text::bigint[])
+                       AS remembered (id, version, lines),
                        LATERAL (SELECT FROM wallet_accounts w
-                                 WHERE w.id = remembered.id AND w.version = remembered.version LIMIT 1) current
+                                 WHERE w.id = remembered.id AND w.version = remembered.version
+                                   AND w.sequence = remembered.lines LIMIT 1) current
                ) = cardinality($1::text::uuid[])
            AND NOT EXISTS (SELECT
                              FROM unnest($3::text::text[]) AS asked (key),
@@ -248,6 +251,7 @@ async def still_holds(connection: Connection, purses: Sequence[Purse], refused: 
         ids([purse.main.id for purse in purses]),
         array([str(purse.version) for purse in purses]),
         array([quoted(key) for key in keys]),
+        array([str(purse.lines) for purse in purses]),
     )
     return holds
 

@@ -28,10 +28,12 @@ class Wallet(msgspec.Struct, gc=False):
 
 
 class Purse(msgspec.Struct):
-    """A player's wallets in one currency, and the version that guards them.
+    """A player's wallets in one currency, and what guards them.
 
-    The version stands in the row of the main wallet. Whoever writes anything about the player in
-    this currency raises it, and writes only if it is still the one that was read.
+    The version stands in the row of the main wallet. Whoever writes anything about the player in this currency raises
+    it, but for plain bets and wins (`plain`), which only add to the wallet, its round and its session; and writes only
+    if it is still the one that was read. What was decided on the balance itself also needs the journal to be as long
+    as it was.
     """
 
     main: Wallet
@@ -39,6 +41,8 @@ class Purse(msgspec.Struct):
     locked: Wallet | None
     """None where no command of the batch needs it."""
     version: int
+    lines: int
+    """Of the main wallet's journal, when it was read."""
 
     @property
     def spendable(self) -> Decimal:

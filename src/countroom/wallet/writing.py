@@ -1,9 +1,14 @@
 """What a pass writes: one statement, and so all of it or nothing."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from asyncpg import Record
+
+from countroom.money import ZERO
 from countroom.postgres import Connection
 from countroom.wallet.arrays import array, arrays, ids, octets, quoted, text, timestamp
 from countroom.wallet.state import Entry, Purse, Round, Row, SessionSums, Tombstone, Wallet, Writes
@@ -12,40 +17,83 @@ STALE: Final = "CR001"
 """SQLSTATE of a write whose purses have moved on since they were read."""
 
 
-async def write(connection: Connection, writes: Writes, moment: datetime, *, from_memory: bool = False) -> None:
+async def write(
+    connection: Connection, writes: Writes, moment: datetime, *, from_memory: bool = False
+) -> dict[UUID, Decimal]:
     """Write what a batch has left: one statement, and so all of it or nothing.
 
     Where it was decided ``from_memory``, nobody has looked for the new keys among the tombstones; this does.
 
+    Return, by main wallet, by how much a balance is another one than was decided: somebody else's plain bets and wins
+    have moved it meanwhile. The wallets in ``writes`` are as they are then.
+
     Raises:
         asyncpg.PostgresError: with the SQLSTATE `STALE` when a purse has moved on since it was read.
     """
-    if writes.is_plain:
-        statement = _WRITE_PLAIN_FROM_MEMORY if from_memory else _WRITE_PLAIN
-        await connection.execute(statement, moment, *_plain_arguments(writes))
-    else:
+    if not writes.is_plain:
         statement = _WRITE_FROM_MEMORY if from_memory else _WRITE
         await connection.execute(statement, moment, *_arguments(writes))
+        return {}
+    statement = _WRITE_PLAIN_FROM_MEMORY if from_memory else _WRITE_PLAIN
+    wallets = list(writes.wallets.values())  # the main wallets, each of which has been played from
+    written = await connection.fetchrow(statement, moment, *_plain_arguments(writes, wallets))
+    assert written is not None
+    if written["lines"] == array([str(wallet.sequence) for wallet in wallets]):
+        return {}
+    return _learn(wallets, written)
 
 
-def _plain_arguments(writes: Writes) -> list[str]:
-    """Return each bet or win as one row: what only it can say; its purse's version with the purse's last row."""
-    last = {row.wallet_account_id: row.id for row in writes.rows}
+def _learn(wallets: Sequence[Wallet], written: Record) -> dict[UUID, Decimal]:
+    """Give wallets the balances that they have in truth; return the differences."""
+    differences: dict[UUID, Decimal] = {}
+    lines, balances = (written[name][1:-1].split(",") for name in ("lines", "balances"))
+    for wallet, sequence, balance in zip(wallets, map(int, lines), map(Decimal, balances), strict=True):
+        if wallet.sequence != sequence:
+            differences[wallet.id] = balance - wallet.balance
+            wallet.sequence, wallet.balance = sequence, balance
+    return differences
+
+
+def _plain_arguments(writes: Writes, wallets: Sequence[Wallet]) -> list[str]:
+    """Return the wallets with what each gains, and each bet or win as one row: what only it can say.
+
+    A row's place is its wallet's; what of the wallet's gain comes after the row is taken off the balance again.
+    """
+    places = {wallet.id: str(place) for place, wallet in enumerate(wallets, 1)}
     purses, opened, changed = writes.purses, writes.new_rounds, writes.changed_rounds
     rows: list[tuple[str, ...]] = []
+    gains: dict[UUID, Decimal] = {}
+    moves: dict[UUID, list[Decimal]] = {}
+    """What rounds that were there gain: bets and wins."""
     for row, entry in zip(writes.rows, writes.entries, strict=True):
         wallet_id, round_id = row.wallet_account_id, row.game_round_id
+        last = writes.wallets[wallet_id]
+        before = gains.get(wallet_id)
+        gains[wallet_id] = entry.amount if before is None else before + entry.amount
         assert round_id is not None  # a bet or win has a round
-        version = str(purses[wallet_id].version) if last[wallet_id] is row.id else "NULL"
+        assert row.answer_balance is not None
         new = opened.get(round_id)
+        if new is None:
+            move = moves.setdefault(round_id, [ZERO, ZERO])
+            move[row.type == "win"] += row.amount
         round_ = new or changed[round_id]
         rows.append((
-            str(row.id), str(wallet_id), version, str(entry.sequence), str(entry.amount), str(entry.balance_after),
-            str(row.answer_balance), str(row.user_id), str(row.game_id), str(round_id), str(round_.session_id),
-            quoted(new.external_id) if new else "NULL", quoted(row.provider), row.currency, quoted(row.external_id),
-            octets(row.request_hash), quoted(row.metadata),
+            str(row.id), places[wallet_id], str(entry.amount), str(last.balance - entry.balance_after),
+            str(last.sequence - entry.sequence), str(row.answer_balance - entry.balance_after), str(row.user_id),
+            str(row.game_id), str(round_id), str(round_.session_id), quoted(new.external_id) if new else "NULL",
+            quoted(row.provider), row.currency, quoted(row.external_id), octets(row.request_hash), quoted(row.metadata),
         ))  # fmt: skip
-    return [*arrays(rows, 17), *_changed_rounds(writes)]
+    return [
+        ids([wallet.id for wallet in wallets]),
+        *arrays([_gain(wallet, purses[wallet.id], gains[wallet.id]) for wallet in wallets], 3),
+        *arrays(rows, 16),
+        ids(moves),
+        *arrays([(str(bet), str(win), str(changed[id_].status == "settled")) for id_, (bet, win) in moves.items()], 3),
+    ]
+
+
+def _gain(wallet: Wallet, purse: Purse, gain: Decimal) -> tuple[str, ...]:
+    return str(purse.version), str(gain), str(wallet.sequence - purse.lines)
 
 
 def _arguments(writes: Writes) -> list[str]:
@@ -58,7 +106,7 @@ def _arguments(writes: Writes) -> list[str]:
     stones = writes.tombstones
     return [
         ids([purse.main.id for purse in purses]),
-        *arrays([_purse(purse) for purse in purses], 4),
+        *arrays([_purse(purse) for purse in purses], 5),
         *arrays(rows, 26),
         *_changed_rounds(writes),
         ids(sessions),
@@ -110,7 +158,7 @@ def _sums(sums: SessionSums) -> tuple[str, str]:
 
 def _purse(purse: Purse) -> tuple[str, ...]:
     main = purse.main
-    return str(purse.version), str(main.balance), str(main.sequence), str(main.receivable)
+    return str(purse.version), str(purse.lines), str(main.balance), str(main.sequence), str(main.receivable)
 
 
 def _wallet(wallet: Wallet) -> tuple[str, ...]:
@@ -157,67 +205,63 @@ def _stone(stone: Tombstone) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-_WRITTEN: Final = """written AS MATERIALIZED (
-    -- The database's own clock, read when this transaction has its id: seals rest on that.
-    SELECT count(*) AS purses, clock_timestamp() AS moment FROM purses
-)"""
-
-
-def _changed(*, first: int) -> str:
-    """Return what writes the changed rounds, whose arrays begin at the parameter of this number."""
-    id_, bet, win, bonus_bet, status, closed_at = (f"${number}::text" for number in range(first, first + 6))
-    return f"""changed AS (
-    UPDATE game_rounds r
-       SET bet_amount = new.bet_amount, win_amount = new.win_amount, bonus_bet_amount = new.bonus_bet_amount,
-           status = new.status, closed_at = new.closed_at
-      FROM (SELECT unnest({id_}::uuid[]) AS id, unnest({bet}::numeric[]) AS bet_amount,
-                   unnest({win}::numeric[]) AS win_amount, unnest({bonus_bet}::numeric[]) AS bonus_bet_amount,
-                   unnest({status}::game_round_status[]) AS status, unnest({closed_at}::timestamptz[]) AS closed_at) new
-     WHERE r.id = new.id
-)"""
-
+_MOMENT: Final = """clock_timestamp() AS moment"""
+"""The database's own clock, read when this transaction has its id: seals rest on that."""
 
 _PLAIN_CHANGES: Final = f"""
 WITH new AS MATERIALIZED (
     -- A bet or win with its line of the journal, and the round that it opens where `round_key` is given.
-    SELECT unnest($2::text::uuid[]) AS id, unnest($3::text::uuid[]) AS wallet_account_id,
-           unnest($4::text::bigint[]) AS version, unnest($5::text::bigint[]) AS sequence,
-           unnest($6::text::numeric[]) AS moved, unnest($7::text::numeric[]) AS balance_after,
-           unnest($8::text::numeric[]) AS answer_balance, unnest($9::text::uuid[]) AS user_id,
-           unnest($10::text::uuid[]) AS game_id, unnest($11::text::uuid[]) AS game_round_id,
-           unnest($12::text::uuid[]) AS session_id, unnest($13::text::text[]) AS round_key,
-           unnest($14::text::text[]) AS provider, unnest($15::text::text[]) AS currency,
-           unnest($16::text::text[]) AS external_id, unnest($17::text::bytea[]) AS request_hash,
-           unnest($18::text::jsonb[]) AS metadata
+    SELECT unnest($6::text::uuid[]) AS id, unnest($7::text::integer[]) AS place,
+           unnest($8::text::numeric[]) AS moved, unnest($9::text::numeric[]) AS moved_later,
+           unnest($10::text::bigint[]) AS lines_later, unnest($11::text::numeric[]) AS bonus,
+           unnest($12::text::uuid[]) AS user_id, unnest($13::text::uuid[]) AS game_id,
+           unnest($14::text::uuid[]) AS game_round_id, unnest($15::text::uuid[]) AS session_id,
+           unnest($16::text::text[]) AS round_key, unnest($17::text::text[]) AS provider,
+           unnest($18::text::text[]) AS currency, unnest($19::text::text[]) AS external_id,
+           unnest($20::text::bytea[]) AS request_hash, unnest($21::text::jsonb[]) AS metadata
 ), purses AS (
+    -- Added to what is there: plain bets and wins of somebody else do not stand in the way.
     UPDATE wallet_accounts w
-       SET balance = new.balance_after, sequence = new.sequence, version = w.version + 1, updated_at = $1
-      FROM (SELECT wallet_account_id, version, balance_after, sequence
-              FROM new
-             WHERE version IS NOT NULL
-             ORDER BY wallet_account_id) new
-     WHERE w.id = new.wallet_account_id AND w.version = new.version
-    RETURNING w.id
-), {_WRITTEN}, posted AS (
+       SET balance = w.balance + gain.moved, sequence = w.sequence + gain.lines, updated_at = $1
+      FROM (SELECT *
+              FROM unnest($2::text::uuid[], $3::text::bigint[], $4::text::numeric[], $5::text::bigint[])
+                   WITH ORDINALITY AS gain (id, version, moved, lines, place)
+             ORDER BY id) gain
+     WHERE w.id = gain.id AND w.version = gain.version AND w.balance + gain.moved >= 0
+    RETURNING gain.place, w.id, w.balance, w.sequence
+), written AS MATERIALIZED (
+    SELECT count(*) AS purses, array_agg(id ORDER BY place) AS ids, array_agg(balance ORDER BY place) AS balances,
+           array_agg(sequence ORDER BY place) AS lines, {_MOMENT}
+      FROM purses
+), posted AS (
     INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, external_id, wallet_type,
                               currency, type, status, amount, request_hash, answer_balance, provider,
                               metadata, processed_at, created_at)
-    SELECT id, wallet_account_id, user_id, game_id, game_round_id, external_id, 'main', currency,
+    SELECT id, written.ids[place], user_id, game_id, game_round_id, external_id, 'main', currency,
            CASE WHEN moved < 0 THEN 'bet'::transaction_type ELSE 'win' END, 'success', abs(moved), request_hash,
-           answer_balance, provider, metadata, (SELECT moment FROM written), (SELECT moment FROM written)
-      FROM new
+           written.balances[place] - moved_later + bonus, provider, metadata, moment, moment
+      FROM written, new
 ), journal AS (
     INSERT INTO wallet_entries (wallet_account_id, transaction_id, sequence, amount, balance_after, created_at)
-    SELECT wallet_account_id, id, sequence, moved, balance_after, (SELECT moment FROM written)
-      FROM new
+    SELECT written.ids[place], id, written.lines[place] - lines_later, moved,
+           written.balances[place] - moved_later, moment
+      FROM written, new
 ), opened AS (
     INSERT INTO game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, status,
                              opened_at)
-    SELECT game_round_id, session_id, user_id, game_id, provider, round_key, currency, -moved, 'open',
-           (SELECT moment FROM written)
-      FROM new
+    SELECT game_round_id, session_id, user_id, game_id, provider, round_key, currency, -moved, 'open', moment
+      FROM written, new
      WHERE round_key IS NOT NULL
-), {_changed(first=19)}, sums AS (
+), changed AS (
+    UPDATE game_rounds r
+       SET bet_amount = r.bet_amount + new.bet, win_amount = r.win_amount + new.win,
+           status = CASE WHEN new.closes THEN 'settled'::game_round_status ELSE r.status END,
+           closed_at = CASE WHEN new.closes THEN $1 ELSE r.closed_at END
+      FROM unnest($22::text::uuid[], $23::text::numeric[], $24::text::numeric[], $25::text::boolean[])
+           AS new (id, bet, win, closes)
+     WHERE r.id = new.id AND r.status = 'open'
+    RETURNING r.id
+), sums AS (
     UPDATE game_sessions s
        SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win, last_played_at = $1
       FROM (SELECT session_id, sum(greatest(-moved, 0)) AS bet, sum(greatest(moved, 0)) AS win
@@ -233,25 +277,27 @@ WITH purses AS (
        SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
            version = w.version + 1, updated_at = $1
       FROM (SELECT unnest($2::text::uuid[]) AS id, unnest($3::text::bigint[]) AS version,
-                   unnest($4::text::numeric[]) AS balance, unnest($5::text::bigint[]) AS sequence,
-                   unnest($6::text::numeric[]) AS receivable) new
-     WHERE w.id = new.id AND w.version = new.version
+                   unnest($4::text::bigint[]) AS lines, unnest($5::text::numeric[]) AS balance,
+                   unnest($6::text::bigint[]) AS sequence, unnest($7::text::numeric[]) AS receivable) new
+     WHERE w.id = new.id AND w.version = new.version AND w.sequence = new.lines
     RETURNING w.id
-), {_WRITTEN}, new AS MATERIALIZED (
+), written AS MATERIALIZED (
+    SELECT count(*) AS purses, {_MOMENT} FROM purses
+), new AS MATERIALIZED (
     -- A transaction, its line of the journal, and the round that it opens: what they share comes once.
-    SELECT unnest($7::text::uuid[]) AS id, unnest($8::text::uuid[]) AS wallet_account_id,
-           unnest($9::text::bigint[]) AS sequence, unnest($10::text::numeric[]) AS moved,
-           unnest($11::text::numeric[]) AS balance_after, unnest($12::text::uuid[]) AS user_id,
-           unnest($13::text::uuid[]) AS game_id, unnest($14::text::uuid[]) AS game_round_id,
-           unnest($15::text::text[]) AS provider, unnest($16::text::text[]) AS currency,
-           unnest($17::text::text[]) AS round_key, unnest($18::text::uuid[]) AS session_id,
-           unnest($19::text::numeric[]) AS round_bet, unnest($20::text::numeric[]) AS round_win,
-           unnest($21::text::numeric[]) AS round_bonus_bet, unnest($22::text::game_round_status[]) AS round_status,
-           unnest($23::text::text[]) AS external_id, unnest($24::text::wallet_type[]) AS wallet_type,
-           unnest($25::text::transaction_type[]) AS type, unnest($26::text::transaction_status[]) AS status,
-           unnest($27::text::numeric[]) AS amount, unnest($28::text::numeric[]) AS fee,
-           unnest($29::text::bytea[]) AS request_hash, unnest($30::text::numeric[]) AS answer_balance,
-           unnest($31::text::jsonb[]) AS metadata, unnest($32::text::uuid[]) AS payment_id
+    SELECT unnest($8::text::uuid[]) AS id, unnest($9::text::uuid[]) AS wallet_account_id,
+           unnest($10::text::bigint[]) AS sequence, unnest($11::text::numeric[]) AS moved,
+           unnest($12::text::numeric[]) AS balance_after, unnest($13::text::uuid[]) AS user_id,
+           unnest($14::text::uuid[]) AS game_id, unnest($15::text::uuid[]) AS game_round_id,
+           unnest($16::text::text[]) AS provider, unnest($17::text::text[]) AS currency,
+           unnest($18::text::text[]) AS round_key, unnest($19::text::uuid[]) AS session_id,
+           unnest($20::text::numeric[]) AS round_bet, unnest($21::text::numeric[]) AS round_win,
+           unnest($22::text::numeric[]) AS round_bonus_bet, unnest($23::text::game_round_status[]) AS round_status,
+           unnest($24::text::text[]) AS external_id, unnest($25::text::wallet_type[]) AS wallet_type,
+           unnest($26::text::transaction_type[]) AS type, unnest($27::text::transaction_status[]) AS status,
+           unnest($28::text::numeric[]) AS amount, unnest($29::text::numeric[]) AS fee,
+           unnest($30::text::bytea[]) AS request_hash, unnest($31::text::numeric[]) AS answer_balance,
+           unnest($32::text::jsonb[]) AS metadata, unnest($33::text::uuid[]) AS payment_id
 ), posted AS (
     INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, payment_id, external_id,
                               wallet_type, currency, type, status, amount, fee, request_hash, answer_balance, provider,
@@ -273,67 +319,75 @@ WITH purses AS (
            CASE WHEN round_status <> 'open' THEN (SELECT moment FROM written) END
       FROM new
      WHERE session_id IS NOT NULL
-), {_changed(first=33)}, sums AS (
+), changed AS (
+    UPDATE game_rounds r
+       SET bet_amount = new.bet_amount, win_amount = new.win_amount, bonus_bet_amount = new.bonus_bet_amount,
+           status = new.status, closed_at = new.closed_at
+      FROM unnest($34::text::uuid[], $35::text::numeric[], $36::text::numeric[], $37::text::numeric[],
+                  $38::text::game_round_status[], $39::text::timestamptz[])
+           AS new (id, bet_amount, win_amount, bonus_bet_amount, status, closed_at)
+     WHERE r.id = new.id
+), sums AS (
     UPDATE game_sessions s
        SET bet_amount = s.bet_amount + new.bet, win_amount = s.win_amount + new.win, last_played_at = $1
-      FROM (SELECT unnest($39::text::uuid[]) AS id, unnest($40::text::numeric[]) AS bet,
-                   unnest($41::text::numeric[]) AS win) new
+      FROM (SELECT unnest($40::text::uuid[]) AS id, unnest($41::text::numeric[]) AS bet,
+                   unnest($42::text::numeric[]) AS win) new
      WHERE s.id = new.id
 ), others AS (
     UPDATE wallet_accounts w
        SET balance = new.balance, sequence = new.sequence, receivable = new.receivable,
            updated_at = $1
-      FROM unnest($42::text::uuid[], $43::text::numeric[], $44::text::bigint[], $45::text::numeric[])
+      FROM unnest($43::text::uuid[], $44::text::numeric[], $45::text::bigint[], $46::text::numeric[])
            AS new (id, balance, sequence, receivable)
      WHERE w.id = new.id
 ), other_journal AS (
     INSERT INTO wallet_entries (wallet_account_id, transaction_id, sequence, amount, balance_after, created_at)
     SELECT wallet_account_id, transaction_id, sequence, amount, balance_after, (SELECT moment FROM written)
-      FROM unnest($46::text::uuid[], $47::text::uuid[], $48::text::bigint[], $49::text::numeric[],
-                  $50::text::numeric[])
+      FROM unnest($47::text::uuid[], $48::text::uuid[], $49::text::bigint[], $50::text::numeric[],
+                  $51::text::numeric[])
            AS new (wallet_account_id, transaction_id, sequence, amount, balance_after)
 ), sessions AS (
     INSERT INTO game_sessions (id, user_id, game_id, currency, bet_amount, win_amount, status, opened_at, closed_at)
     SELECT id, user_id, game_id, currency, bet, win, 'closed', (SELECT moment FROM written),
            (SELECT moment FROM written)
-      FROM unnest($51::text::uuid[], $52::text::uuid[], $53::text::uuid[], $54::text::text[],
-                  $55::text::numeric[], $56::text::numeric[])
+      FROM unnest($52::text::uuid[], $53::text::uuid[], $54::text::uuid[], $55::text::text[],
+                  $56::text::numeric[], $57::text::numeric[])
            AS new (id, user_id, game_id, currency, bet, win)
 ), ended AS (
     UPDATE transactions t
        SET status = new.status,
            processed_at = coalesce(t.processed_at, (SELECT moment FROM written))
-      FROM unnest($57::text::uuid[], $58::text::transaction_status[]) AS new (id, status)
+      FROM unnest($58::text::uuid[], $59::text::transaction_status[]) AS new (id, status)
      WHERE t.id = new.id
 ), stones AS (
     INSERT INTO tombstones (id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
                             answer_balance, created_at)
     SELECT id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
            answer_balance, (SELECT moment FROM written)
-      FROM unnest($59::text::uuid[], $60::text::uuid[], $61::text::text[], $62::text::text[],
-                  $63::text::bytea[], $64::text::text[], $65::text::numeric[], $66::text::numeric[],
-                  $67::text::numeric[])
+      FROM unnest($60::text::uuid[], $61::text::uuid[], $62::text::text[], $63::text::text[],
+                  $64::text::bytea[], $65::text::text[], $66::text::numeric[], $67::text::numeric[],
+                  $68::text::numeric[])
            AS new (id, user_id, external_id, target_external_id, request_hash, outcome, amount, shortfall,
                    answer_balance)
 )"""
 
 # The purses come first: the main query needs them, and only when all were still as they were read
 # does PostgreSQL go on with the rest. They are given in id order, which is the order of their locks.
-_REFUSE_STALE: Final = """
-SELECT refuse_stale(({written}) - purses) FROM written
-"""
-_REFUSE_STALE_OR_DEAD: Final = """
-SELECT refuse_stale(({written}) - purses
+_DEAD: Final = """
     + (SELECT count(*)
          FROM new, LATERAL (SELECT FROM tombstones WHERE external_id = new.external_id LIMIT 1) s)
     + (SELECT count(*)
          FROM new, LATERAL (SELECT FROM tombstones
-                             WHERE target_external_id = new.external_id AND outcome <> 'repeated' LIMIT 1) s))
+                             WHERE target_external_id = new.external_id AND outcome <> 'repeated' LIMIT 1) s)"""
+_PLAIN: Final = """
+SELECT refuse_stale(cardinality($2::text::uuid[]) - purses
+    + (cardinality($22::text::uuid[]) - (SELECT count(*) FROM changed)){dead}), lines::text, balances::text
   FROM written
 """
-_PLAIN_PURSES: Final = "SELECT count(version) FROM new"
-_PURSES: Final = "cardinality($2::text::uuid[])"
-_WRITE_PLAIN: Final = _PLAIN_CHANGES + _REFUSE_STALE.format(written=_PLAIN_PURSES)
-_WRITE_PLAIN_FROM_MEMORY: Final = _PLAIN_CHANGES + _REFUSE_STALE_OR_DEAD.format(written=_PLAIN_PURSES)
-_WRITE: Final = _CHANGES + _REFUSE_STALE.format(written=_PURSES)
-_WRITE_FROM_MEMORY: Final = _CHANGES + _REFUSE_STALE_OR_DEAD.format(written=_PURSES)
+_ANYTHING: Final = """
+SELECT refuse_stale(cardinality($2::text::uuid[]) - purses{dead}) FROM written
+"""
+_WRITE_PLAIN: Final = _PLAIN_CHANGES + _PLAIN.format(dead="")
+_WRITE_PLAIN_FROM_MEMORY: Final = _PLAIN_CHANGES + _PLAIN.format(dead=_DEAD)
+_WRITE: Final = _CHANGES + _ANYTHING.format(dead="")
+_WRITE_FROM_MEMORY: Final = _CHANGES + _ANYTHING.format(dead=_DEAD)
