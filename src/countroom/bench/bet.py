@@ -38,7 +38,7 @@ from countroom.refusal import Refusal
 from countroom.settings import Settings
 
 CONNECTIONS: Final = 128
-CALLS_PER_SECOND_MAX: Final = 12_000
+CALLS_PER_SECOND_MAX: Final = 30_000
 """So many calls are signed beforehand for each second; more than two cores could ask."""
 
 
