@@ -133,27 +133,30 @@ async def _pass(connection: Connection, commands: Sequence[Command], memory: Mem
     moment = clock.now()
     ledger = Ledger(facts, moment=moment, new_id=clock.new_id)
     outcomes: list[Outcome] = []
+    refused: list[Command] = []
     for command in commands:
         try:
             outcomes.append(ledger.apply(command))
         except Refusal as refusal:
             outcomes.append(refusal)
+            refused.append(command)
     if memory is not None and len(unread) < len(commands):
         # What writes nothing (a refusal, a round closed again) is verified by no write: neither that the
         # player is as he is remembered, nor that what is refused is not the repeat of what was done.
         unwritten = _unwritten(commands, unread, facts, ledger.writes)
-        refused = _refused(commands, unread, outcomes)
-        if (unwritten or refused) and not await queries.still_holds(connection, unwritten, refused):
+        read = {id(command) for command in unread}
+        unread_for = [command for command in refused if id(command) not in read]
+        if (unwritten or unread_for) and not await queries.still_holds(connection, unwritten, unread_for):
             memory.forget(commands)
             return await _pass(connection, commands, memory)
     if ledger.writes.purses:
-        if ledger.writes.is_plain and _is_refused_beside(commands, outcomes, facts, ledger.writes):
+        if refused and _is_written_beside(refused, facts, ledger.writes):
             ledger.writes.is_plain = False  # the refusal holds only if the balance is the one that it was decided on
         differences = await writing.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
         if differences:
             outcomes = _corrected(commands, outcomes, facts, differences)
     if memory is not None:
-        memory.learn(facts, ledger.writes)
+        memory.learn(facts, ledger.writes, unread)
     return Passed(outcomes, list(ledger.writes.wallets.values()))
 
 
@@ -167,24 +170,10 @@ def _unwritten(commands: Sequence[Command], unread: Sequence[Command], facts: Fa
     return [purse for purse in purses if purse.main.id not in writes.purses]
 
 
-def _refused(commands: Sequence[Command], unread: Sequence[Command], outcomes: Sequence[Outcome]) -> list[Command]:
-    """Return the commands that were refused from memory, of whose keys nothing was read."""
-    read = {id(command) for command in unread}
-    return [
-        command
-        for command, outcome in zip(commands, outcomes, strict=True)
-        if isinstance(outcome, Refusal) and id(command) not in read
-    ]
-
-
-def _is_refused_beside(commands: Sequence[Command], outcomes: Sequence[Outcome], facts: Facts, writes: Writes) -> bool:
-    """Whether a command was refused to somebody about whom something else is written."""
-    for command, outcome in zip(commands, outcomes, strict=True):
-        if isinstance(outcome, Refusal):
-            player = facts.players.get((command.user_id, command.currency))
-            if player is not None and player.purse.main.id in writes.purses:
-                return True
-    return False
+def _is_written_beside(refused: Sequence[Command], facts: Facts, writes: Writes) -> bool:
+    """Whether something else is written about somebody to whom a command was refused."""
+    players = [facts.players.get((command.user_id, command.currency)) for command in refused]
+    return any(player is not None and player.purse.main.id in writes.purses for player in players)
 
 
 def _corrected(

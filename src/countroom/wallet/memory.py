@@ -13,7 +13,6 @@ it may be the repeat of one that another process has answered, or this one long 
 hold is forgotten, and read.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -22,7 +21,7 @@ from countroom.wallet.commands import Bet, Command, Win
 from countroom.wallet.state import Facts, Player, Writes
 
 PLAYERS_MAX: Final = 20_000
-"""The latest players: a kilobyte or two for each."""
+"""The latest players, or half as many: a kilobyte or two for each."""
 ROUNDS_MAX: Final = 4
 """Rounds of a player: the one that is played, and a few whose win is late."""
 SESSIONS_MAX: Final = 4
@@ -36,9 +35,15 @@ class Memory:
     """The latest players. Passes that are under way at once never have a player in common."""
 
     def __init__(self) -> None:
-        self._players: OrderedDict[tuple[UUID, str], Player] = OrderedDict()
+        self._players: dict[tuple[UUID, str], Player] = {}
+        self._older_players: dict[tuple[UUID, str], Player] = {}
+        """Those who have not played since as many others have: moving one to the end each time would cost more."""
         self._keys: set[str] = set()
         self._older_keys: set[str] = set()
+
+    def __len__(self) -> int:
+        """How many players are remembered."""
+        return len(self._players) + len(self._older_players)
 
     def recall(self, commands: Sequence[Command], facts: Facts) -> list[Command]:
         """Put the remembered players into ``facts``; return the commands that have to be read for.
@@ -49,6 +54,10 @@ class Memory:
         for command in commands:
             whose = (command.user_id, command.currency)
             player = self._players.get(whose)
+            if player is None:
+                player = self._older_players.pop(whose, None)
+                if player is not None:
+                    self._players[whose] = player
             if player is None or not self._suffices(player, command):
                 unknown.add(whose)
             else:
@@ -59,30 +68,38 @@ class Memory:
             facts.players.pop(whose, None)
         return [command for command in commands if (command.user_id, command.currency) in unknown]
 
-    def learn(self, facts: Facts, writes: Writes) -> None:
-        """Remember what is true after a pass that has been written."""
+    def learn(self, facts: Facts, writes: Writes, read: Iterable[Command]) -> None:
+        """Remember what is true after a pass that has been written, for which these commands had been ``read``."""
         for written in writes.purses.values():
             written.lines = written.main.sequence
             if not writes.is_plain:
                 written.version += 1
-        for whose, player in facts.players.items():
+        for command in read:
+            whose = (command.user_id, command.currency)
+            player = facts.players.get(whose)
+            self._older_players.pop(whose, None)  # what is remembered is older
             if player is None or not player.sessions:
-                self._players.pop(whose, None)  # what is remembered is older
-                continue
-            self._players[whose] = player
-            self._players.move_to_end(whose)
-            _keep_latest(player.sessions, SESSIONS_MAX)
-            _keep_latest(player.rounds, ROUNDS_MAX)
+                self._players.pop(whose, None)
+            else:
+                self._players[whose] = player
+        for player in facts.players.values():
+            if player is not None:
+                _keep_latest(player.sessions, SESSIONS_MAX)
+                _keep_latest(player.rounds, ROUNDS_MAX)
         for user_id, _, currency in writes.new_sessions.values():
-            self._players.pop((user_id, currency), None)  # its session has raised the version once more
+            self._forget((user_id, currency))  # its session has raised the version once more
         self._remember_keys(writes)
-        while len(self._players) > PLAYERS_MAX:
-            self._players.popitem(last=False)
+        if len(self._players) * 2 >= PLAYERS_MAX:
+            self._players, self._older_players = {}, self._players
 
     def forget(self, commands: Iterable[Command]) -> None:
         """Forget the players of a pass that was not written, or of which nobody knows."""
         for command in commands:
-            self._players.pop((command.user_id, command.currency), None)
+            self._forget((command.user_id, command.currency))
+
+    def _forget(self, whose: tuple[UUID, str]) -> None:
+        self._players.pop(whose, None)
+        self._older_players.pop(whose, None)
 
     def _suffices(self, player: Player, command: Command) -> bool:
         """Whether everything that the command needs is remembered of the player, or certainly new."""

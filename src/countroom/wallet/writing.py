@@ -1,6 +1,6 @@
 """What a pass writes: one statement, and so all of it or nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -57,39 +57,64 @@ def _learn(wallets: Sequence[Wallet], written: Record) -> dict[UUID, Decimal]:
 def _plain_arguments(writes: Writes, wallets: Sequence[Wallet]) -> list[str]:
     """Return the wallets with what each gains, and each bet or win as one row: what only it can say.
 
-    A row's place is its wallet's; what of the wallet's gain comes after the row is taken off the balance again.
+    A row's place is its wallet's, and its game one of those that are told once. What of the wallet's gain comes after
+    the row is taken off the balance again. A column of nothing but zeros is left empty.
     """
     places = {wallet.id: str(place) for place, wallet in enumerate(wallets, 1)}
     purses, opened, changed = writes.purses, writes.new_rounds, writes.changed_rounds
+    games: dict[tuple[UUID | None, str | None], str] = {}
     rows: list[tuple[str, ...]] = []
     gains: dict[UUID, Decimal] = {}
     moves: dict[UUID, list[Decimal]] = {}
     """What rounds that were there gain: bets and wins."""
     for row, entry in zip(writes.rows, writes.entries, strict=True):
         wallet_id, round_id = row.wallet_account_id, row.game_round_id
-        last = writes.wallets[wallet_id]
         before = gains.get(wallet_id)
         gains[wallet_id] = entry.amount if before is None else before + entry.amount
         assert round_id is not None  # a bet or win has a round
-        assert row.answer_balance is not None
         new = opened.get(round_id)
         if new is None:
             move = moves.setdefault(round_id, [ZERO, ZERO])
             move[row.type == "win"] += row.amount
         round_ = new or changed[round_id]
+        game = games.get((row.game_id, row.provider))
+        if game is None:
+            game = games[row.game_id, row.provider] = str(len(games) + 1)
         rows.append((
-            str(row.id), places[wallet_id], str(entry.amount), str(last.balance - entry.balance_after),
-            str(last.sequence - entry.sequence), str(row.answer_balance - entry.balance_after), str(row.user_id),
-            str(row.game_id), str(round_id), str(round_.session_id), quoted(new.external_id) if new else "NULL",
-            quoted(row.provider), row.currency, quoted(row.external_id), octets(row.request_hash), quoted(row.metadata),
+            str(row.id), places[wallet_id], game, str(entry.amount), str(round_id), str(round_.session_id),
+            quoted(new.external_id) if new else "NULL", quoted(row.external_id), octets(row.request_hash),
+            quoted(row.metadata),
         ))  # fmt: skip
     return [
         ids([wallet.id for wallet in wallets]),
         *arrays([_gain(wallet, purses[wallet.id], gains[wallet.id]) for wallet in wallets], 3),
-        *arrays(rows, 16),
+        ids([game_id for game_id, _ in games]),
+        array([quoted(provider) for _, provider in games]),
+        *arrays(rows, 10),
+        *_later(writes),
+        _zeros_apart(
+            str(row.answer_balance - entry.balance_after)  # type: ignore[operator]
+            for row, entry in zip(writes.rows, writes.entries, strict=True)
+        ),
         ids(moves),
         *arrays([(str(bet), str(win), str(changed[id_].status == "settled")) for id_, (bet, win) in moves.items()], 3),
     ]
+
+
+def _later(writes: Writes) -> tuple[str, str]:
+    """Return what comes after each row in its wallet: money and lines."""
+    if len(writes.rows) == len(writes.wallets):
+        return "{}", "{}"
+    later = [(writes.wallets[entry.wallet_account_id], entry) for entry in writes.entries]
+    return (
+        array([str(last.balance - entry.balance_after) for last, entry in later]),
+        array([str(last.sequence - entry.sequence) for last, entry in later]),
+    )
+
+
+def _zeros_apart(amounts: Iterable[str]) -> str:
+    amounts = list(amounts)
+    return array(amounts) if any(amount != "0.00" for amount in amounts) else "{}"
 
 
 def _gain(wallet: Wallet, purse: Purse, gain: Decimal) -> tuple[str, ...]:
@@ -211,14 +236,14 @@ _MOMENT: Final = """clock_timestamp() AS moment"""
 _PLAIN_CHANGES: Final = f"""
 WITH new AS MATERIALIZED (
     -- A bet or win with its line of the journal, and the round that it opens where `round_key` is given.
-    SELECT unnest($6::text::uuid[]) AS id, unnest($7::text::integer[]) AS place,
-           unnest($8::text::numeric[]) AS moved, unnest($9::text::numeric[]) AS moved_later,
-           unnest($10::text::bigint[]) AS lines_later, unnest($11::text::numeric[]) AS bonus,
-           unnest($12::text::uuid[]) AS user_id, unnest($13::text::uuid[]) AS game_id,
-           unnest($14::text::uuid[]) AS game_round_id, unnest($15::text::uuid[]) AS session_id,
-           unnest($16::text::text[]) AS round_key, unnest($17::text::text[]) AS provider,
-           unnest($18::text::text[]) AS currency, unnest($19::text::text[]) AS external_id,
-           unnest($20::text::bytea[]) AS request_hash, unnest($21::text::jsonb[]) AS metadata
+    SELECT unnest($8::text::uuid[]) AS id, unnest($9::text::integer[]) AS place, unnest($10::text::integer[]) AS game,
+           unnest($11::text::numeric[]) AS moved, unnest($12::text::uuid[]) AS game_round_id,
+           unnest($13::text::uuid[]) AS session_id, unnest($14::text::text[]) AS round_key,
+           unnest($15::text::text[]) AS external_id, unnest($16::text::bytea[]) AS request_hash,
+           unnest($17::text::jsonb[]) AS metadata,
+           -- These may be empty, and are null in every row then.
+           unnest($18::text::numeric[]) AS moved_later, unnest($19::text::bigint[]) AS lines_later,
+           unnest($20::text::numeric[]) AS bonus
 ), purses AS (
     -- Added to what is there: plain bets and wins of somebody else do not stand in the way.
     UPDATE wallet_accounts w
@@ -228,28 +253,31 @@ WITH new AS MATERIALIZED (
                    WITH ORDINALITY AS gain (id, version, moved, lines, place)
              ORDER BY id) gain
      WHERE w.id = gain.id AND w.version = gain.version AND w.balance + gain.moved >= 0
-    RETURNING gain.place, w.id, w.balance, w.sequence
+    RETURNING gain.place, w.id, w.user_id, w.currency, w.balance, w.sequence
 ), written AS MATERIALIZED (
-    SELECT count(*) AS purses, array_agg(id ORDER BY place) AS ids, array_agg(balance ORDER BY place) AS balances,
-           array_agg(sequence ORDER BY place) AS lines, {_MOMENT}
+    SELECT count(*) AS purses, array_agg(id ORDER BY place) AS ids, array_agg(user_id ORDER BY place) AS users,
+           array_agg(currency ORDER BY place) AS currencies, array_agg(balance ORDER BY place) AS balances,
+           array_agg(sequence ORDER BY place) AS lines, $6::text::uuid[] AS games, $7::text::text[] AS providers,
+           {_MOMENT}
       FROM purses
 ), posted AS (
     INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, external_id, wallet_type,
                               currency, type, status, amount, request_hash, answer_balance, provider,
                               metadata, processed_at, created_at)
-    SELECT id, written.ids[place], user_id, game_id, game_round_id, external_id, 'main', currency,
+    SELECT id, ids[place], users[place], games[game], game_round_id, external_id, 'main', currencies[place],
            CASE WHEN moved < 0 THEN 'bet'::transaction_type ELSE 'win' END, 'success', abs(moved), request_hash,
-           written.balances[place] - moved_later + bonus, provider, metadata, moment, moment
+           balances[place] - coalesce(moved_later, 0) + coalesce(bonus, 0), providers[game], metadata, moment, moment
       FROM written, new
 ), journal AS (
     INSERT INTO wallet_entries (wallet_account_id, transaction_id, sequence, amount, balance_after, created_at)
-    SELECT written.ids[place], id, written.lines[place] - lines_later, moved,
-           written.balances[place] - moved_later, moment
+    SELECT ids[place], id, lines[place] - coalesce(lines_later, 0), moved,
+           balances[place] - coalesce(moved_later, 0), moment
       FROM written, new
 ), opened AS (
     INSERT INTO game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, status,
                              opened_at)
-    SELECT game_round_id, session_id, user_id, game_id, provider, round_key, currency, -moved, 'open', moment
+    SELECT game_round_id, session_id, users[place], games[game], providers[game], round_key, currencies[place], -moved,
+           'open', moment
       FROM written, new
      WHERE round_key IS NOT NULL
 ), changed AS (
@@ -257,7 +285,7 @@ WITH new AS MATERIALIZED (
        SET bet_amount = r.bet_amount + new.bet, win_amount = r.win_amount + new.win,
            status = CASE WHEN new.closes THEN 'settled'::game_round_status ELSE r.status END,
            closed_at = CASE WHEN new.closes THEN $1 ELSE r.closed_at END
-      FROM unnest($22::text::uuid[], $23::text::numeric[], $24::text::numeric[], $25::text::boolean[])
+      FROM unnest($21::text::uuid[], $22::text::numeric[], $23::text::numeric[], $24::text::boolean[])
            AS new (id, bet, win, closes)
      WHERE r.id = new.id AND r.status = 'open'
     RETURNING r.id
@@ -381,7 +409,7 @@ _DEAD: Final = """
                              WHERE target_external_id = new.external_id AND outcome <> 'repeated' LIMIT 1) s)"""
 _PLAIN: Final = """
 SELECT refuse_stale(cardinality($2::text::uuid[]) - purses
-    + (cardinality($22::text::uuid[]) - (SELECT count(*) FROM changed)){dead}), lines::text, balances::text
+    + (cardinality($21::text::uuid[]) - (SELECT count(*) FROM changed)){dead}), lines::text, balances::text
   FROM written
 """
 _ANYTHING: Final = """
