@@ -77,6 +77,10 @@ def test_relay_and_pipeline_refuse_a_restored_database_and_the_documented_way_go
             book.ask(f"SELECT pg_logical_emit_message(false, 'test', repeat('x', {LOG_BYTES}))")
             lost = book.move_many(user, 500)
             assert reconcile.compare(through_kafka, deadline_seconds=40).violations == ()
+            # How far the loaders have read, the warehouse knows by the second.
+            ((end,),) = book.ask("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+            with warehouse(settings) as client:
+                until(lambda: client.query("SELECT max(_version) FROM canaries").result_rows[0][0] >= end, 20)
     restore(server, tmp_path / "backup")
     with books(settings) as book:
         assert book.ask("SELECT count(*) FROM transactions") == [(len(kept),)]
