@@ -98,7 +98,9 @@ def test_tests_run_on_exactly_what_is_shipped() -> None:
     shipped, tested = _pins("run.txt"), _pins("test.txt")
 
     assert len(shipped) > 0
-    assert {name: tested.get(name) for name in shipped} == shipped
+    # What is shipped for some systems only, a library of the tests may want everywhere: of the same version.
+    other = {name: pin for name, pin in shipped.items() if tested.get(name) not in {pin, pin.partition(" ;")[0]}}
+    assert other == {}
 
 
 def test_each_dependency_is_pinned_with_hashes_and_no_registry_is_named() -> None:

@@ -1,6 +1,6 @@
 """What a pass writes: one statement, and so all of it or nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -64,6 +64,7 @@ def _plain_arguments(writes: Writes, wallets: Sequence[Wallet]) -> list[str]:
     purses, opened, changed = writes.purses, writes.new_rounds, writes.changed_rounds
     games: dict[tuple[UUID | None, str | None], str] = {}
     rows: list[tuple[str, ...]] = []
+    bonuses: list[str] = []
     gains: dict[UUID, Decimal] = {}
     moves: dict[UUID, list[Decimal]] = {}
     """What rounds that were there gain: bets and wins."""
@@ -72,6 +73,8 @@ def _plain_arguments(writes: Writes, wallets: Sequence[Wallet]) -> list[str]:
         before = gains.get(wallet_id)
         gains[wallet_id] = entry.amount if before is None else before + entry.amount
         assert round_id is not None  # a bet or win has a round
+        assert row.answer_balance is not None  # and an answer
+        bonuses.append(str(row.answer_balance - entry.balance_after))
         new = opened.get(round_id)
         if new is None:
             move = moves.setdefault(round_id, [ZERO, ZERO])
@@ -92,10 +95,7 @@ def _plain_arguments(writes: Writes, wallets: Sequence[Wallet]) -> list[str]:
         array([quoted(provider) for _, provider in games]),
         *arrays(rows, 10),
         *_later(writes),
-        _zeros_apart(
-            str(row.answer_balance - entry.balance_after)  # type: ignore[operator]
-            for row, entry in zip(writes.rows, writes.entries, strict=True)
-        ),
+        _unless_zero(bonuses),
         ids(moves),
         *arrays([(str(bet), str(win), str(changed[id_].status == "settled")) for id_, (bet, win) in moves.items()], 3),
     ]
@@ -112,8 +112,7 @@ def _later(writes: Writes) -> tuple[str, str]:
     )
 
 
-def _zeros_apart(amounts: Iterable[str]) -> str:
-    amounts = list(amounts)
+def _unless_zero(amounts: Sequence[str]) -> str:
     return array(amounts) if any(amount != "0.00" for amount in amounts) else "{}"
 
 
