@@ -10,7 +10,8 @@ A pass reads, decides and writes, in two round trips, or in one:
    commits by itself, and only then answer.
 
 Nothing is locked while a pass decides. Instead each player's main wallet carries a version: the
-write raises it, and refuses the whole pass when one is no longer what was read or remembered. Then
+write raises it, but for plain bets and wins, which are added to what is there (docs/decisions/0031), and
+refuses the whole pass when one is no longer what was read or remembered. Then
 the pass is made anew: from memory, with everything read, and at last with the main wallets locked
 first, in id order, inside a transaction; for players who are played by several processes at once,
 waiting is cheaper than trying again (docs/decisions/0011). Within a process nobody meets himself:
