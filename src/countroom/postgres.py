@@ -1,12 +1,14 @@
 """The PostgreSQL tap: opening, closing, transactions. Nothing else connects for business."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Self, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+
+from countroom.pipelined import PipelinedConnection, Statement
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection on which statements can be run."""
@@ -28,8 +30,10 @@ async def _leave_as_it_is(_: object) -> None:
 class Database:
     """A pool of connections, and the one way to open a transaction."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", url: str, settings: Mapping[str, str]) -> None:
         self.pool = pool
+        self._url = url
+        self._settings = settings
 
     @classmethod
     async def connect(
@@ -55,7 +59,13 @@ class Database:
             # driver's own way is one more round trip each time.
             reset=_leave_as_it_is,
         )  # fmt: skip
-        return cls(pool)
+        return cls(pool, url, settings)
+
+    def pipelined(self, statements: Sequence[Statement], *, statement_seconds: float) -> PipelinedConnection:
+        """Return one more connection, on which statements follow each other without waiting; close it yourself."""
+        return PipelinedConnection(
+            self._url, statements, settings=self._settings, statement_seconds=statement_seconds
+        )  # fmt: skip
 
     async def close(self) -> None:
         """Close the pool; running statements may finish."""

@@ -9,12 +9,14 @@ from itertools import count
 from typing import NamedTuple
 
 import msgspec
+import psycopg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from casino import MONEY, Casino
 from countroom import clock
 from countroom.money import AMOUNT_MAX, ZERO
+from countroom.pipelined import Statement
 from countroom.wallet import plain, queries, writing
 from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Reverse, Win
 from countroom.wallet.refusals import WalletRefusal
@@ -113,22 +115,28 @@ def test_bets_and_wins_of_every_day_take_the_short_way() -> None:
             assert plain.post(command, books.facts, books.writes, moment=MOMENT, new_id=books.new_id) is not None
 
 
-async def written(casino: Casino, books: Ledger) -> list[str]:
+def written(database_url: str, books: Ledger) -> list[str]:
     """What stands in the tables after a pass, which is then taken back.
 
     Left out are moments of the database's clock, and versions, which plain bets and wins leave as they are.
     """
-    tables = ", ".join(f"(SELECT array_agg(to_jsonb(t) ORDER BY t) FROM {table} t) AS {table}" for table in MONEY)
-    async with casino.database.connection() as connection:
-        undone = connection.transaction()
-        await undone.start()
-        try:
-            await writing.write(connection, copy.deepcopy(books.writes), books.moment, from_memory=True)
-            found = await connection.fetchrow(f"SELECT {tables}")
-        finally:
-            await undone.rollback()
+    tables = ", ".join(f"(SELECT array_agg(to_jsonb(t) ORDER BY t)::text[] FROM {table} t)" for table in MONEY)
+    with psycopg.connect(database_url) as connection:
+        if books.writes.is_plain:
+            statement, parameters = writing.PLAIN_FROM_MEMORY, writing.plain_parameters(books.writes, books.moment)
+            formats = [int(number in statement.binary) for number in range(1, statement.parameters + 1)]
+        else:
+            sql, arguments = writing._WRITE_FROM_MEMORY, writing._arguments(copy.deepcopy(books.writes))
+            statement = Statement(sql, frozenset(), 1 + len(arguments))
+            parameters = [books.moment.isoformat().encode(), *(argument.encode() for argument in arguments)]
+            formats = [0] * statement.parameters
+        connection.execute("SELECT")  # begins the transaction
+        done = connection.pgconn.exec_params(statement.sql.encode(), parameters, param_formats=formats)
+        assert done.status == psycopg.pq.ExecStatus.TUPLES_OK, done.error_message
+        found = connection.execute(f"SELECT {tables}").fetchone()
+        connection.rollback()
     assert found is not None
-    rows = [(table, msgspec.json.decode(row)) for table in MONEY for row in found[table] or []]
+    rows = [(table, msgspec.json.decode(row)) for table, of in zip(MONEY, found, strict=True) for row in of or []]
     for _, row in rows:
         new = {name for name in ("created_at", "processed_at", "opened_at", "closed_at") if row.get(name)}
         row.update(dict.fromkeys(new, "then"))
@@ -146,7 +154,9 @@ async def decided(casino: Casino, asked: Sequence[Command]) -> Ledger:
     return books
 
 
-async def test_the_statement_for_plain_bets_and_wins_writes_what_that_for_everything_does(casino: Casino) -> None:
+async def test_the_statement_for_plain_bets_and_wins_writes_what_that_for_everything_does(
+    casino: Casino, database_url: str
+) -> None:
     players = [await casino.player(main="100.00", bonus=bonus) for bonus in ("0", "5.00", "0")]
     for number, player in enumerate(players):
         await player.bet("1.00", f"before{number}", round_key=f"round {number}")
@@ -161,10 +171,10 @@ async def test_the_statement_for_plain_bets_and_wins_writes_what_that_for_everyt
 
     books = await decided(casino, asked)
     assert books.writes.is_plain
-    short = await written(casino, books)
+    short = written(database_url, books)
     books.writes.is_plain = False
 
-    assert short == await written(casino, books)
+    assert short == written(database_url, books)
     assert len(short) == len(await casino.everything()) + 2 * len(asked) + 2
 
 

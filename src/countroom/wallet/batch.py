@@ -7,7 +7,8 @@ A pass reads, decides and writes, in two round trips, or in one:
    remembers its latest players (`memory`), and reads only for the others;
 2. decide (`rules.Ledger`, no I/O): a refusal drops its command and nothing else;
 3. write everything (balances, transactions, journal, rounds, session sums) in one statement, which
-   commits by itself, and only then answer.
+   commits by itself, and only then answer. Passes of plain bets and wins follow each other on one
+   connection without waiting (docs/decisions/0032).
 
 Nothing is locked while a pass decides. Instead each player's main wallet carries a version: the
 write raises it, but for plain bets and wins, which are added to what is there (docs/decisions/0031), and
@@ -28,6 +29,8 @@ import asyncio
 import gc
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import datetime
 from decimal import Decimal
 from time import monotonic
 from typing import Final, NamedTuple, Self
@@ -39,6 +42,7 @@ from msgspec.structs import replace
 from prometheus_client import Counter, Histogram
 
 from countroom import clock
+from countroom.pipelined import PipelinedConnection
 from countroom.postgres import Connection, Database, Transaction
 from countroom.refusal import Refusal
 from countroom.wallet import queries, writing
@@ -61,7 +65,8 @@ WAITING_SECONDS_MAX: Final = 4.0
 """A command that has waited longer is refused unwritten: no provider's time-out leaves more for an
 answer, and a write whose caller has gone only delays those who are still there."""
 LANES: Final = 2
-"""Passes under way at once: one decides while another is written. More wait less and cost more, each being smaller."""
+"""Passes under way at once: one decides while another is written, and is there when PostgreSQL is through with that.
+More cost more, each being smaller."""
 LANES_AMONG_OTHERS: Final = 1
 """Of a process beside others that do the same: those have work for PostgreSQL while this one reads requests and writes
 answers, and one pass with everything that waits costs less than two with half of it."""
@@ -95,6 +100,8 @@ _WAYS: Final = {way: PASSES.labels(way) for way in ("memory", "reads", "locks")}
 _log = structlog.get_logger()
 
 Outcome = Answer | Refusal
+Borrow = Callable[[], AbstractAsyncContextManager[Connection]]
+"""Gives a connection for a while."""
 
 
 class Passed(NamedTuple):
@@ -120,17 +127,25 @@ async def post(tx: Transaction, commands: Sequence[Command]) -> Passed:
             refused[number] = refusal
     fine = [command for number, command in enumerate(commands) if number not in refused]
     await queries.lock_purses(tx, fine)
-    passed = await _pass(tx, fine)
+    passed = await _pass(lambda: nullcontext(tx), fine)
     outcomes = iter(passed.outcomes)
     return passed._replace(outcomes=[refused.get(number) or next(outcomes) for number in range(len(commands))])
 
 
-async def _pass(connection: Connection, commands: Sequence[Command], memory: Memory | None = None) -> Passed:
-    """Read what is not remembered, decide, write; the commands have been checked."""
+async def _pass(
+    borrow: Borrow, commands: Sequence[Command], memory: Memory | None = None,
+    pipelined: PipelinedConnection | None = None,
+) -> Passed:  # fmt: skip
+    """Read what is not remembered, decide, write; the commands have been checked.
+
+    What is plain goes behind what is under way on the ``pipelined`` connection, if there is one; all else through a
+    connection that is borrowed for it.
+    """
     facts = Facts()
     unread = commands if memory is None else memory.recall(commands, facts)
     if unread:
-        await queries.read_facts(connection, unread, facts)
+        async with borrow() as connection:
+            await queries.read_facts(connection, unread, facts)
     moment = clock.now()
     ledger = Ledger(facts, moment=moment, new_id=clock.new_id)
     outcomes: list[Outcome] = []
@@ -147,18 +162,35 @@ async def _pass(connection: Connection, commands: Sequence[Command], memory: Mem
         unwritten = _unwritten(commands, unread, facts, ledger.writes)
         read = {id(command) for command in unread}
         unread_for = [command for command in refused if id(command) not in read]
-        if (unwritten or unread_for) and not await queries.still_holds(connection, unwritten, unread_for):
+        if (unwritten or unread_for) and not await _still_holds(borrow, unwritten, unread_for):
             memory.forget(commands)
-            return await _pass(connection, commands, memory)
-    if ledger.writes.purses:
-        if refused and _is_written_beside(refused, facts, ledger.writes):
-            ledger.writes.is_plain = False  # the refusal holds only if the balance is the one that it was decided on
-        differences = await writing.write(connection, ledger.writes, moment, from_memory=len(unread) < len(commands))
+            return await _pass(borrow, commands, memory, pipelined)
+    writes = ledger.writes
+    if pipelined is None or (refused and _is_written_beside(refused, facts, writes)):
+        writes.is_plain = False  # a refusal holds only if the balance is the one that it was decided on
+    if writes.purses:
+        differences = await _write(borrow, pipelined, writes, moment, from_memory=len(unread) < len(commands))
         if differences:
             outcomes = _corrected(commands, outcomes, facts, differences)
     if memory is not None:
-        memory.learn(facts, ledger.writes, unread)
-    return Passed(outcomes, list(ledger.writes.wallets.values()))
+        memory.learn(facts, writes, unread)
+    return Passed(outcomes, list(writes.wallets.values()))
+
+
+async def _write(
+    borrow: Borrow, pipelined: PipelinedConnection | None, writes: Writes, moment: datetime, *, from_memory: bool
+) -> dict[UUID, Decimal]:
+    """Write what a pass has left; return by how much balances are others than was decided."""
+    if writes.is_plain and pipelined is not None:
+        return await writing.write_plain(pipelined, writes, moment, from_memory=from_memory)
+    async with borrow() as connection:
+        await writing.write(connection, writes, moment, from_memory=from_memory)
+    return {}
+
+
+async def _still_holds(borrow: Borrow, purses: Sequence[Purse], commands: Sequence[Command]) -> bool:
+    async with borrow() as connection:
+        return await queries.still_holds(connection, purses, commands)
 
 
 def _unwritten(commands: Sequence[Command], unread: Sequence[Command], facts: Facts, writes: Writes) -> list[Purse]:
@@ -246,8 +278,9 @@ class _Waiting(NamedTuple):
 class _Lane:
     """One of the passes that may be under way at once, and how it goes about the next one."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, pipelined: PipelinedConnection | None = None) -> None:
         self.memory = memory
+        self.pipelined = pipelined
         self._reads_until = 0.0
         """The time until which its memory rests."""
         self._rests_seconds, _ = MEMORY_RESTS_SECONDS
@@ -271,11 +304,10 @@ class _Lane:
                 self.memory.forget(commands)
                 async with database.transaction() as tx:
                     await queries.lock_purses(tx, commands)
-                    return await _pass(tx, commands)
+                    return await _pass(lambda: nullcontext(tx), commands)
             if self._way == "reads":
                 self.memory.forget(commands)
-            async with database.connection() as connection:
-                passed = await _pass(connection, commands, self.memory)
+            passed = await _pass(database.connection, commands, self.memory, self.pipelined)
         except BaseException:
             self.memory.forget(commands)
             raise
@@ -359,7 +391,8 @@ class Batcher:
         self.on_change = on_change
         """Hears, after each commit, which wallets it changed; must return at once."""
         memory = Memory()
-        self._lanes = [_Lane(memory) for _ in range(lanes)]
+        self._pipelined = database.pipelined(writing.PLAIN_STATEMENTS, statement_seconds=STATEMENT_SECONDS)
+        self._lanes = [_Lane(memory, self._pipelined) for _ in range(lanes)]
         self._queue = _Queue(lanes)
         self._wake = asyncio.Event()
         self._running: list[asyncio.Task[None]] = []
@@ -375,6 +408,7 @@ class Batcher:
         self._closing = True
         self._wake.set()
         await asyncio.gather(*self._running)
+        await self._pipelined.close()
 
     async def submit(self, command: Command) -> Answer:
         """Apply one command together with whatever else is waiting.

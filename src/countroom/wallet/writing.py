@@ -6,47 +6,69 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from asyncpg import Record
-
 from countroom.money import ZERO
+from countroom.pipelined import PipelinedConnection, Statement
 from countroom.postgres import Connection
-from countroom.wallet.arrays import array, arrays, ids, octets, quoted, text, timestamp
+from countroom.wallet.arrays import (
+    array,
+    arrays,
+    big_integers,
+    binary_ids,
+    binary_json,
+    binary_octets,
+    binary_texts,
+    ids,
+    octets,
+    quoted,
+    small_integers,
+    text,
+    timestamp,
+)
 from countroom.wallet.state import Entry, Purse, Round, Row, SessionSums, Tombstone, Wallet, Writes
 
 STALE: Final = "CR001"
 """SQLSTATE of a write whose purses have moved on since they were read."""
 
 
-async def write(
-    connection: Connection, writes: Writes, moment: datetime, *, from_memory: bool = False
-) -> dict[UUID, Decimal]:
-    """Write what a batch has left: one statement, and so all of it or nothing.
+async def write(connection: Connection, writes: Writes, moment: datetime, *, from_memory: bool = False) -> None:
+    """Write whatever a batch has left: one statement, and so all of it or nothing.
 
     Where it was decided ``from_memory``, nobody has looked for the new keys among the tombstones; this does.
+
+    Raises:
+        asyncpg.PostgresError: with the SQLSTATE `STALE` when a purse has moved on since it was read.
+    """
+    await connection.execute(_WRITE_FROM_MEMORY if from_memory else _WRITE, moment, *_arguments(writes))
+
+
+async def write_plain(
+    connection: PipelinedConnection, writes: Writes, moment: datetime, *, from_memory: bool
+) -> dict[UUID, Decimal]:
+    """Write what a batch has left that is plain (`Writes.is_plain`), as `write` does, behind what is under way.
 
     Return, by main wallet, by how much a balance is another one than was decided: somebody else's plain bets and wins
     have moved it meanwhile. The wallets in ``writes`` are as they are then.
 
     Raises:
-        asyncpg.PostgresError: with the SQLSTATE `STALE` when a purse has moved on since it was read.
+        asyncpg.PostgresError: as of `write`.
+        OSError: as of `PipelinedConnection.fetchrow`.
     """
-    if not writes.is_plain:
-        statement = _WRITE_FROM_MEMORY if from_memory else _WRITE
-        await connection.execute(statement, moment, *_arguments(writes))
-        return {}
-    statement = _WRITE_PLAIN_FROM_MEMORY if from_memory else _WRITE_PLAIN
-    wallets = list(writes.wallets.values())  # the main wallets, each of which has been played from
-    written = await connection.fetchrow(statement, moment, *_plain_arguments(writes, wallets))
-    assert written is not None
-    if written["lines"] == array([str(wallet.sequence) for wallet in wallets]):
-        return {}
-    return _learn(wallets, written)
+    statement = PLAIN_FROM_MEMORY if from_memory else PLAIN
+    _, lines, balances = await connection.fetchrow(statement, plain_parameters(writes, moment))
+    assert lines is not None
+    assert balances is not None
+    return _learn(list(writes.wallets.values()), _elements(lines), _elements(balances))
 
 
-def _learn(wallets: Sequence[Wallet], written: Record) -> dict[UUID, Decimal]:
-    """Give wallets the balances that they have in truth; return the differences."""
+def _elements(array: bytes) -> list[str]:
+    return array[1:-1].decode("ascii").split(",")
+
+
+def _learn(wallets: Sequence[Wallet], lines: list[str], balances: list[str]) -> dict[UUID, Decimal]:
+    """Give wallets the lines and balances that they have in truth; return the differences."""
+    if lines == [str(wallet.sequence) for wallet in wallets]:
+        return {}
     differences: dict[UUID, Decimal] = {}
-    lines, balances = (written[name][1:-1].split(",") for name in ("lines", "balances"))
     for wallet, sequence, balance in zip(wallets, map(int, lines), map(Decimal, balances), strict=True):
         if wallet.sequence != sequence:
             differences[wallet.id] = balance - wallet.balance
@@ -54,70 +76,86 @@ def _learn(wallets: Sequence[Wallet], written: Record) -> dict[UUID, Decimal]:
     return differences
 
 
-def _plain_arguments(writes: Writes, wallets: Sequence[Wallet]) -> list[str]:
+def plain_parameters(writes: Writes, moment: datetime) -> list[bytes | None]:
     """Return the wallets with what each gains, and each bet or win as one row: what only it can say.
 
     A row's place is its wallet's, and its game one of those that are told once. What of the wallet's gain comes after
     the row is taken off the balance again. A column of nothing but zeros is left empty.
     """
-    places = {wallet.id: str(place) for place, wallet in enumerate(wallets, 1)}
-    purses, opened, changed = writes.purses, writes.new_rounds, writes.changed_rounds
-    games: dict[tuple[UUID | None, str | None], str] = {}
-    rows: list[tuple[str, ...]] = []
+    wallets = list(writes.wallets.values())  # the main wallets, each of which has been played from
+    places = {wallet.id: place for place, wallet in enumerate(wallets, 1)}
+    opened, changed, rows = writes.new_rounds, writes.changed_rounds, writes.rows
+    games: dict[tuple[UUID, str | None, str], int] = {}
+    in_place: list[int] = []
+    in_game: list[int] = []
     bonuses: list[str] = []
+    rounds: list[UUID] = []
+    sessions: list[UUID] = []
+    round_keys: list[str | None] = []
     gains: dict[UUID, Decimal] = {}
     moves: dict[UUID, list[Decimal]] = {}
     """What rounds that were there gain: bets and wins."""
-    for row, entry in zip(writes.rows, writes.entries, strict=True):
+    for row, entry in zip(rows, writes.entries, strict=True):
         wallet_id, round_id = row.wallet_account_id, row.game_round_id
         before = gains.get(wallet_id)
         gains[wallet_id] = entry.amount if before is None else before + entry.amount
         assert round_id is not None  # a bet or win has a round
+        assert row.game_id is not None  # in a game
         assert row.answer_balance is not None  # and an answer
         bonuses.append(str(row.answer_balance - entry.balance_after))
-        new = opened.get(round_id)
-        if new is None:
+        round_ = opened.get(round_id)
+        if round_ is not None:
+            round_keys.append(round_.external_id)
+        else:
+            round_ = changed[round_id]
+            round_keys.append(None)
             move = moves.setdefault(round_id, [ZERO, ZERO])
             move[row.type == "win"] += row.amount
-        round_ = new or changed[round_id]
-        game = games.get((row.game_id, row.provider))
-        if game is None:
-            game = games[row.game_id, row.provider] = str(len(games) + 1)
-        rows.append((
-            str(row.id), places[wallet_id], game, str(entry.amount), str(round_id), str(round_.session_id),
-            quoted(new.external_id) if new else "NULL", quoted(row.external_id), octets(row.request_hash),
-            quoted(row.metadata),
-        ))  # fmt: skip
+        rounds.append(round_id)
+        sessions.append(round_.session_id)
+        in_place.append(places[wallet_id])
+        in_game.append(games.setdefault((row.game_id, row.provider, row.currency), len(games) + 1))
     return [
-        ids([wallet.id for wallet in wallets]),
-        *arrays([_gain(wallet, purses[wallet.id], gains[wallet.id]) for wallet in wallets], 3),
-        ids([game_id for game_id, _ in games]),
-        array([quoted(provider) for _, provider in games]),
-        *arrays(rows, 10),
+        moment.isoformat().encode(),
+        binary_ids(places),
+        big_integers([writes.purses[wallet.id].version for wallet in wallets]),
+        _numbers([str(gains[wallet.id]) for wallet in wallets]),
+        big_integers([wallet.sequence - writes.purses[wallet.id].lines for wallet in wallets]),
+        binary_ids([game_id for game_id, _, _ in games]),
+        binary_texts([provider for _, provider, _ in games]),
+        binary_texts([currency for _, _, currency in games]),
+        binary_ids([row.id for row in rows]),
+        small_integers(in_place),
+        small_integers(in_game),
+        _numbers([str(entry.amount) for entry in writes.entries]),
+        binary_ids(rounds),
+        binary_ids(sessions),
+        binary_texts(round_keys),
+        binary_texts([row.external_id for row in rows]),
+        binary_octets([row.request_hash for row in rows]),
+        binary_json([row.metadata for row in rows]),
         *_later(writes),
-        _unless_zero(bonuses),
-        ids(moves),
-        *arrays([(str(bet), str(win), str(changed[id_].status == "settled")) for id_, (bet, win) in moves.items()], 3),
+        _numbers(bonuses if any(bonus != "0.00" for bonus in bonuses) else []),
+        binary_ids(moves),
+        _numbers([str(bet) for bet, _ in moves.values()]),
+        _numbers([str(win) for _, win in moves.values()]),
+        _numbers([str(changed[round_id].status == "settled") for round_id in moves]),
     ]
 
 
-def _later(writes: Writes) -> tuple[str, str]:
+def _numbers(values: Sequence[str]) -> bytes:
+    return array(values).encode("ascii")
+
+
+def _later(writes: Writes) -> tuple[bytes, bytes]:
     """Return what comes after each row in its wallet: money and lines."""
     if len(writes.rows) == len(writes.wallets):
-        return "{}", "{}"
+        return _numbers([]), big_integers([])
     later = [(writes.wallets[entry.wallet_account_id], entry) for entry in writes.entries]
     return (
-        array([str(last.balance - entry.balance_after) for last, entry in later]),
-        array([str(last.sequence - entry.sequence) for last, entry in later]),
+        _numbers([str(last.balance - entry.balance_after) for last, entry in later]),
+        big_integers([last.sequence - entry.sequence for last, entry in later]),
     )
-
-
-def _unless_zero(amounts: Sequence[str]) -> str:
-    return array(amounts) if any(amount != "0.00" for amount in amounts) else "{}"
-
-
-def _gain(wallet: Wallet, purse: Purse, gain: Decimal) -> tuple[str, ...]:
-    return str(purse.version), str(gain), str(wallet.sequence - purse.lines)
 
 
 def _arguments(writes: Writes) -> list[str]:
@@ -235,35 +273,34 @@ _MOMENT: Final = """clock_timestamp() AS moment"""
 _PLAIN_CHANGES: Final = f"""
 WITH new AS MATERIALIZED (
     -- A bet or win with its line of the journal, and the round that it opens where `round_key` is given.
-    SELECT unnest($8::text::uuid[]) AS id, unnest($9::text::integer[]) AS place, unnest($10::text::integer[]) AS game,
-           unnest($11::text::numeric[]) AS moved, unnest($12::text::uuid[]) AS game_round_id,
-           unnest($13::text::uuid[]) AS session_id, unnest($14::text::text[]) AS round_key,
-           unnest($15::text::text[]) AS external_id, unnest($16::text::bytea[]) AS request_hash,
-           unnest($17::text::jsonb[]) AS metadata,
+    SELECT unnest($9::uuid[]) AS id, unnest($10::integer[]) AS place, unnest($11::integer[]) AS game,
+           unnest($12::numeric[]) AS moved, unnest($13::uuid[]) AS game_round_id,
+           unnest($14::uuid[]) AS session_id, unnest($15::text[]) AS round_key,
+           unnest($16::text[]) AS external_id, unnest($17::bytea[]) AS request_hash,
+           unnest($18::jsonb[]) AS metadata,
            -- These may be empty, and are null in every row then.
-           unnest($18::text::numeric[]) AS moved_later, unnest($19::text::bigint[]) AS lines_later,
-           unnest($20::text::numeric[]) AS bonus
+           unnest($19::numeric[]) AS moved_later, unnest($20::bigint[]) AS lines_later,
+           unnest($21::numeric[]) AS bonus
 ), purses AS (
     -- Added to what is there: plain bets and wins of somebody else do not stand in the way.
     UPDATE wallet_accounts w
        SET balance = w.balance + gain.moved, sequence = w.sequence + gain.lines, updated_at = $1
       FROM (SELECT *
-              FROM unnest($2::text::uuid[], $3::text::bigint[], $4::text::numeric[], $5::text::bigint[])
+              FROM unnest($2::uuid[], $3::bigint[], $4::numeric[], $5::bigint[])
                    WITH ORDINALITY AS gain (id, version, moved, lines, place)
              ORDER BY id) gain
      WHERE w.id = gain.id AND w.version = gain.version AND w.balance + gain.moved >= 0
-    RETURNING gain.place, w.id, w.user_id, w.currency, w.balance, w.sequence
+    RETURNING gain.place, w.id, w.user_id, w.balance, w.sequence
 ), written AS MATERIALIZED (
     SELECT count(*) AS purses, array_agg(id ORDER BY place) AS ids, array_agg(user_id ORDER BY place) AS users,
-           array_agg(currency ORDER BY place) AS currencies, array_agg(balance ORDER BY place) AS balances,
-           array_agg(sequence ORDER BY place) AS lines, $6::text::uuid[] AS games, $7::text::text[] AS providers,
-           {_MOMENT}
+           array_agg(balance ORDER BY place) AS balances, array_agg(sequence ORDER BY place) AS lines,
+           $6::uuid[] AS games, $7::text[] AS providers, $8::text[] AS currencies, {_MOMENT}
       FROM purses
 ), posted AS (
     INSERT INTO transactions (id, wallet_account_id, user_id, game_id, game_round_id, external_id, wallet_type,
                               currency, type, status, amount, request_hash, answer_balance, provider,
                               metadata, processed_at, created_at)
-    SELECT id, ids[place], users[place], games[game], game_round_id, external_id, 'main', currencies[place],
+    SELECT id, ids[place], users[place], games[game], game_round_id, external_id, 'main', currencies[game],
            CASE WHEN moved < 0 THEN 'bet'::transaction_type ELSE 'win' END, 'success', abs(moved), request_hash,
            balances[place] - coalesce(moved_later, 0) + coalesce(bonus, 0), providers[game], metadata, moment, moment
       FROM written, new
@@ -275,7 +312,7 @@ WITH new AS MATERIALIZED (
 ), opened AS (
     INSERT INTO game_rounds (id, session_id, user_id, game_id, provider, external_id, currency, bet_amount, status,
                              opened_at)
-    SELECT game_round_id, session_id, users[place], games[game], providers[game], round_key, currencies[place], -moved,
+    SELECT game_round_id, session_id, users[place], games[game], providers[game], round_key, currencies[game], -moved,
            'open', moment
       FROM written, new
      WHERE round_key IS NOT NULL
@@ -284,7 +321,7 @@ WITH new AS MATERIALIZED (
        SET bet_amount = r.bet_amount + new.bet, win_amount = r.win_amount + new.win,
            status = CASE WHEN new.closes THEN 'settled'::game_round_status ELSE r.status END,
            closed_at = CASE WHEN new.closes THEN $1 ELSE r.closed_at END
-      FROM unnest($21::text::uuid[], $22::text::numeric[], $23::text::numeric[], $24::text::boolean[])
+      FROM unnest($22::uuid[], $23::numeric[], $24::numeric[], $25::boolean[])
            AS new (id, bet, win, closes)
      WHERE r.id = new.id AND r.status = 'open'
     RETURNING r.id
@@ -407,14 +444,18 @@ _DEAD: Final = """
          FROM new, LATERAL (SELECT FROM tombstones
                              WHERE target_external_id = new.external_id AND outcome <> 'repeated' LIMIT 1) s)"""
 _PLAIN: Final = """
-SELECT refuse_stale(cardinality($2::text::uuid[]) - purses
-    + (cardinality($21::text::uuid[]) - (SELECT count(*) FROM changed)){dead}), lines::text, balances::text
+SELECT refuse_stale(cardinality($2::uuid[]) - purses
+    + (cardinality($22::uuid[]) - (SELECT count(*) FROM changed)){dead}), lines::text, balances::text
   FROM written
 """
 _ANYTHING: Final = """
 SELECT refuse_stale(cardinality($2::text::uuid[]) - purses{dead}) FROM written
 """
-_WRITE_PLAIN: Final = _PLAIN_CHANGES + _PLAIN.format(dead="")
-_WRITE_PLAIN_FROM_MEMORY: Final = _PLAIN_CHANGES + _PLAIN.format(dead=_DEAD)
+_BINARY: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 20, 22})
+"""The parameters of `plain_parameters` that come in binary form."""
+_PARAMETERS: Final = 25
+PLAIN: Final = Statement(_PLAIN_CHANGES + _PLAIN.format(dead=""), _BINARY, _PARAMETERS)
+PLAIN_FROM_MEMORY: Final = Statement(_PLAIN_CHANGES + _PLAIN.format(dead=_DEAD), _BINARY, _PARAMETERS)
+PLAIN_STATEMENTS: Final = (PLAIN, PLAIN_FROM_MEMORY)
 _WRITE: Final = _CHANGES + _ANYTHING.format(dead="")
 _WRITE_FROM_MEMORY: Final = _CHANGES + _ANYTHING.format(dead=_DEAD)
