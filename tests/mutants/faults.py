@@ -167,8 +167,8 @@ FAULTS: Final = (
     Fault(
         "a refusal is answered with a balance that has moved on, beside a bet that was taken",
         "wallet/batch.py",
-        "if refused and _is_written_beside(refused, facts, ledger.writes):",
-        "if not commands:",
+        "if pipelined is None or (refused and _is_written_beside(refused, facts, writes)):",
+        "if pipelined is None:",
         (f"{ADDED}::test_who_is_refused_beside_a_bet_that_is_taken_is_told_the_true_balance",),
         is_seen_in_the_books=False,
     ),

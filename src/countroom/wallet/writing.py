@@ -438,11 +438,8 @@ WITH purses AS (
 # The purses come first: the main query needs them, and only when all were still as they were read
 # does PostgreSQL go on with the rest. They are given in id order, which is the order of their locks.
 _DEAD: Final = """
-    + (SELECT count(*)
-         FROM new, LATERAL (SELECT FROM tombstones WHERE external_id = new.external_id LIMIT 1) s)
-    + (SELECT count(*)
-         FROM new, LATERAL (SELECT FROM tombstones
-                             WHERE target_external_id = new.external_id AND outcome <> 'repeated' LIMIT 1) s)"""
+    + (SELECT count(*) FROM tombstones WHERE external_id = ANY ({keys}))
+    + (SELECT count(*) FROM tombstones WHERE target_external_id = ANY ({keys}) AND outcome <> 'repeated')"""
 _PLAIN: Final = """
 SELECT refuse_stale(cardinality($2::uuid[]) - purses
     + (cardinality($22::uuid[]) - (SELECT count(*) FROM changed)){dead}), lines::text, balances::text
@@ -455,7 +452,9 @@ _BINARY: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18,
 """The parameters of `plain_parameters` that come in binary form."""
 _PARAMETERS: Final = 25
 PLAIN: Final = Statement(_PLAIN_CHANGES + _PLAIN.format(dead=""), _BINARY, _PARAMETERS)
-PLAIN_FROM_MEMORY: Final = Statement(_PLAIN_CHANGES + _PLAIN.format(dead=_DEAD), _BINARY, _PARAMETERS)
+PLAIN_FROM_MEMORY: Final = Statement(
+    _PLAIN_CHANGES + _PLAIN.format(dead=_DEAD.format(keys="$16::text[]")), _BINARY, _PARAMETERS
+)
 PLAIN_STATEMENTS: Final = (PLAIN, PLAIN_FROM_MEMORY)
 _WRITE: Final = _CHANGES + _ANYTHING.format(dead="")
-_WRITE_FROM_MEMORY: Final = _CHANGES + _ANYTHING.format(dead=_DEAD)
+_WRITE_FROM_MEMORY: Final = _CHANGES + _ANYTHING.format(dead=_DEAD.format(keys="$24::text::text[]"))
