@@ -406,3 +406,55 @@ async def test_with_several_passes_under_way_each_players_commands_keep_their_or
 
     for balances in left.values():
         assert balances == [10 - CENT * number for number in range(1, 101)]
+
+
+# A process beside others ------------------------------------------------------------------
+
+
+async def test_a_busy_pass_waits_for_those_who_were_answered_and_have_more_to_ask(
+    casino: Casino, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "GATHER_SECONDS", 1.0)  # the clock decides nothing here but the end
+    players = await neighbours(casino, 20)
+    sizes: list[int] = []
+    post_alone = batch.post_alone
+
+    async def seen(database: Database, commands: Sequence[Command], lane: "batch._Lane | None" = None) -> batch.Passed:
+        sizes.append(len(commands))
+        return await post_alone(database, commands, lane)
+
+    monkeypatch.setattr(batch, "post_alone", seen)
+
+    async def bet(player: Player, pause: float) -> None:
+        for number in range(10):
+            await batcher.submit(player.command(Bet(f"{player.id}-{number}", CENT), round_key=f"{player.id}-{number}"))
+            await asyncio.sleep(pause)
+
+    async with Batcher(casino.database, lanes=1) as batcher:
+        await asyncio.gather(*(bet(player, 0.0001 * number) for number, player in enumerate(players)))
+
+    assert sum(sizes) == 200
+    assert len(sizes) <= 20, sizes  # of 14 at least, but for the last ones
+
+
+async def test_nobody_waits_for_anybody_where_few_are_there_or_it_has_been_quiet(
+    casino: Casino, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    players = await neighbours(casino, 20)
+    async with Batcher(casino.database, lanes=1) as batcher:
+        for few in (1, 5):
+            monkeypatch.setattr(batch, "GATHER_SECONDS", 30.0)
+            for turn in range(3):
+                commands = [
+                    player.command(Bet(f"{few} {turn} {number}", CENT), round_key=f"{few} {turn} {number}")
+                    for number, player in enumerate(players)
+                ]
+                async with asyncio.timeout(5):
+                    await asyncio.gather(*(batcher.submit(command) for command in commands[:few]))
+        monkeypatch.setattr(batch, "GATHER_SECONDS", 0.01)
+        many = [player.command(Bet(f"{player.id}", CENT), round_key=f"{player.id}") for player in players]
+        await asyncio.gather(*(batcher.submit(command) for command in many))
+        await asyncio.sleep(0.1)
+        monkeypatch.setattr(batch, "GATHER_SECONDS", 30.0)
+        async with asyncio.timeout(5):
+            await batcher.submit(players[0].command(Bet("alone", CENT)))
