@@ -113,7 +113,11 @@ class PipelinedConnection:
         except psycopg.OperationalError as error:
             raise ConnectionError(str(error)) from error
         open_ = _Open(connection, self._seconds + GRACE_SECONDS)
-        await open_.prepare({name: statement.sql for statement, (name, _) in self._statements.items()})
+        try:
+            await open_.prepare({name: statement.sql for statement, (name, _) in self._statements.items()})
+        except BaseException:
+            open_.give_up(ConnectionError("the connection could not be prepared"))
+            raise
         return open_
 
 

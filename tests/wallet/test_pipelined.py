@@ -147,3 +147,20 @@ async def test_a_server_that_is_not_there_is_said_so(database_url: str) -> None:
         with pytest.raises(ConnectionError):
             await nowhere.fetchrow(KEPT, [b"1"])
     await nowhere.close()
+
+
+async def test_a_statement_that_cannot_be_prepared_is_said_so_and_leaves_no_connection(database: Database) -> None:
+    wrong = Statement("SELECT nothing FROM nowhere WHERE $1 = 1", frozenset(), 1)
+    connections = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() ORDER BY pid"
+    before = await database.fetch(connections)
+    async with database.pipelined([KEPT, wrong], statement_seconds=1.0) as connection:
+        for _ in range(3):
+            with pytest.raises(asyncpg.UndefinedTableError):
+                await connection.fetchrow(KEPT, [b"1"])
+        for _ in range(500):
+            if await database.fetch(connections) == before:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("a connection was left open")
+    assert await kept(database) == []
