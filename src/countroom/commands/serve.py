@@ -4,6 +4,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -11,6 +12,7 @@ from uvicorn.supervisors import Multiprocess
 from countroom.commands import configure_log, running
 from countroom.settings import Settings, load
 from countroom.wallet.batch import collect_rarely
+from countroom.web import shared_port
 from countroom.web.addresses import server_options
 from countroom.web.app import create_app
 from countroom.web.front import Front
@@ -40,8 +42,15 @@ def serve() -> int:
         )
         _export(settings)
         if settings.web_processes > 1:
-            sockets = [config.bind_socket()]
-            Multiprocess(config, sockets=sockets).run()
+            first = config.bind_socket()  # refused where somebody listens already, also on a shared port
+            if shared_port.IS_DEALT_OUT:
+                family, address = first.family, first.getsockname()
+                first.close()
+                with shared_port.bind(family, address):  # nobody else's, also while no process is there
+                    own: Any = shared_port.OwnSocket(family, address)
+                    Multiprocess(config, sockets=[own]).run()
+            else:
+                Multiprocess(config, sockets=[first]).run()
         else:
             uvicorn.Server(config).run()
     return 0
