@@ -384,7 +384,8 @@ class _Queue:
 
     def end(self, taken: Sequence[_Waiting]) -> None:
         """Let the next pass have what waited for the end of this one."""
-        self._expected = self.outstanding * GATHER_SHARE if self.outstanding >= GATHER_FROM else 0.0
+        expected = min(self.outstanding * GATHER_SHARE, BATCH_MAX)
+        self._expected = expected if self.outstanding >= GATHER_FROM else 0.0
         self.outstanding -= len(taken)
         for each in taken:
             user_id = each.command.user_id
