@@ -8,7 +8,7 @@ everything else, sends nothing before it has read the answer (docs/decisions/003
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 import asyncpg
 import psycopg
@@ -21,12 +21,11 @@ GRACE_SECONDS: Final = 1.0
 """What a statement may take beyond the time after which PostgreSQL itself gives it up. What it says then costs that
 statement alone; a server that says nothing costs the connection, and all that are under way on it."""
 
-Parameter = bytes | None
-"""A parameter in PostgreSQL's own form, binary or text; None is NULL."""
+Parameter = bytes | str | None
+"""A parameter in PostgreSQL's own form: bytes are its binary form, a text its text form; None is NULL."""
 Row = tuple[bytes | None, ...]
 """A row whose values are texts in PostgreSQL's form."""
 
-_TEXT, _BINARY = pq.Format.TEXT, pq.Format.BINARY
 _FIELDS: Final = {
     # What asyncpg reads of an error, by the letters of PostgreSQL's protocol.
     "S": pq.DiagnosticField.SEVERITY,
@@ -40,36 +39,27 @@ _FIELDS: Final = {
 }
 
 
-class Statement(NamedTuple):
-    """A statement that is prepared once for each connection."""
-
-    sql: str
-    binary: frozenset[int]
-    """The numbers of those parameters that come in PostgreSQL's binary form; the others are texts."""
-    parameters: int
-    """How many it has."""
+def encoded(parameters: Sequence[Parameter]) -> tuple[list[bytes | None], list[pq.Format]]:
+    """Return parameters as libpq takes them, and in which form each of them is."""
+    values = [one.encode() if isinstance(one, str) else one for one in parameters]
+    return values, [pq.Format.TEXT if isinstance(one, str) else pq.Format.BINARY for one in parameters]
 
 
 class PipelinedConnection:
     """One connection, opened when it is first used and again after it broke. For one event loop."""
 
     def __init__(
-        self, url: str, statements: Sequence[Statement], *, settings: Mapping[str, str], statement_seconds: float
+        self, url: str, statements: Sequence[str], *, settings: Mapping[str, str], statement_seconds: float
     ) -> None:
         self._url = url
         self._settings = settings
         self._seconds = statement_seconds
-        self._statements = {
-            statement: (
-                b"s%d" % number,
-                [_BINARY if one in statement.binary else _TEXT for one in range(1, statement.parameters + 1)],
-            )
-            for number, statement in enumerate(statements)
-        }
+        self._names = {sql: b"s%d" % number for number, sql in enumerate(statements)}
+        """Of the statements, each of which is prepared once for a connection."""
         self._open: _Open | None = None
         self._opening = asyncio.Lock()
 
-    async def fetchrow(self, statement: Statement, parameters: Sequence[Parameter]) -> Row:
+    async def fetchrow(self, statement: str, parameters: Sequence[Parameter]) -> Row:
         """Run one of the statements, each of which gives one row; return that.
 
         A statement that takes too long is refused (`asyncpg.QueryCanceledError`). Giving up (a cancelled task) does not
@@ -86,8 +76,7 @@ class PipelinedConnection:
                 if self._open is None or self._open.is_broken:
                     self._open = await self._connect()
                 open_ = self._open
-        name, formats = self._statements[statement]
-        return await open_.run(name, formats, parameters)
+        return await open_.run(self._names[statement], parameters)
 
     async def close(self) -> None:
         """Close the connection; statements under way are lost."""
@@ -114,7 +103,7 @@ class PipelinedConnection:
             raise ConnectionError(str(error)) from error
         open_ = _Open(connection, self._seconds + GRACE_SECONDS)
         try:
-            await open_.prepare({name: statement.sql for statement, (name, _) in self._statements.items()})
+            await open_.prepare(self._names)
         except BaseException:
             open_.give_up(ConnectionError("the connection could not be prepared"))
             raise
@@ -143,16 +132,17 @@ class _Open:
         self._timer: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._socket, self._read)
 
-    async def prepare(self, statements: Mapping[bytes, str]) -> None:
+    async def prepare(self, names: Mapping[str, bytes]) -> None:
         """Prepare all statements, in one round trip."""
-        for name, sql in statements.items():
+        for sql, name in names.items():
             self._libpq.send_prepare(name, sql.encode())
         await self._sent()
 
-    def run(self, name: bytes, formats: Sequence[int], parameters: Sequence[Parameter]) -> "asyncio.Future[Row]":
+    def run(self, name: bytes, parameters: Sequence[Parameter]) -> "asyncio.Future[Row]":
         """Send a prepared statement; its future has the row."""
+        values, formats = encoded(parameters)
         try:
-            self._libpq.send_query_prepared(name, parameters, formats)
+            self._libpq.send_query_prepared(name, values, formats)
         except psycopg.OperationalError as error:
             self.give_up(ConnectionError(str(error)))
             raise ConnectionError(str(error)) from error

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from countroom.pipelined import PipelinedConnection, Statement
+from countroom.pipelined import PipelinedConnection
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection on which statements can be run."""
@@ -61,7 +61,7 @@ class Database:
         )  # fmt: skip
         return cls(pool, url, settings)
 
-    def pipelined(self, statements: Sequence[Statement], *, statement_seconds: float) -> PipelinedConnection:
+    def pipelined(self, statements: Sequence[str], *, statement_seconds: float) -> PipelinedConnection:
         """Return one more connection, on which statements follow each other without waiting; close it yourself."""
         return PipelinedConnection(
             self._url, statements, settings=self._settings, statement_seconds=statement_seconds

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from casino import MONEY, Casino
 from countroom import clock
 from countroom.money import AMOUNT_MAX, ZERO
-from countroom.pipelined import Statement
+from countroom.pipelined import Parameter, encoded
 from countroom.wallet import plain, queries, writing
 from countroom.wallet.commands import Answer, Bet, Command, Operation, Play, Reverse, Win
 from countroom.wallet.refusals import WalletRefusal
@@ -122,16 +122,13 @@ def written(database_url: str, books: Ledger) -> list[str]:
     """
     tables = ", ".join(f"(SELECT array_agg(to_jsonb(t) ORDER BY t)::text[] FROM {table} t)" for table in MONEY)
     with psycopg.connect(database_url) as connection:
-        if books.writes.is_plain:
-            statement, parameters = writing.PLAIN_FROM_MEMORY, writing.plain_parameters(books.writes, books.moment)
-            formats = [int(number in statement.binary) for number in range(1, statement.parameters + 1)]
-        else:
-            sql, arguments = writing._WRITE_FROM_MEMORY, writing._arguments(copy.deepcopy(books.writes))
-            statement = Statement(sql, frozenset(), 1 + len(arguments))
-            parameters = [books.moment.isoformat().encode(), *(argument.encode() for argument in arguments)]
-            formats = [0] * statement.parameters
+        sql, parameters = writing.PLAIN_FROM_MEMORY, writing.plain_parameters(books.writes, books.moment)
+        if not books.writes.is_plain:
+            everything: list[Parameter] = [*writing._arguments(copy.deepcopy(books.writes))]
+            sql, parameters = writing._WRITE_FROM_MEMORY, [books.moment.isoformat(), *everything]
+        values, formats = encoded(parameters)
         connection.execute("SELECT")  # begins the transaction
-        done = connection.pgconn.exec_params(statement.sql.encode(), parameters, param_formats=formats)
+        done = connection.pgconn.exec_params(sql.encode(), values, param_formats=formats)
         assert done.status == psycopg.pq.ExecStatus.TUPLES_OK, done.error_message
         found = connection.execute(f"SELECT {tables}").fetchone()
         connection.rollback()

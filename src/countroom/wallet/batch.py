@@ -356,7 +356,7 @@ class _Queue:
 
     async def gather(self) -> None:
         """Let those come who were answered just now and have more to ask; where nobody was, return at once."""
-        if self._lanes > LANES_AMONG_OTHERS or len(self._waiting) >= self._expected:
+        if len(self._waiting) >= self._expected:
             return
         self._enough.clear()
         timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._enough.set)
@@ -384,8 +384,8 @@ class _Queue:
 
     def end(self, taken: Sequence[_Waiting]) -> None:
         """Let the next pass have what waited for the end of this one."""
-        expected = min(self.outstanding * GATHER_SHARE, BATCH_MAX)
-        self._expected = expected if self.outstanding >= GATHER_FROM else 0.0
+        gathers = self._lanes <= LANES_AMONG_OTHERS and self.outstanding >= GATHER_FROM
+        self._expected = min(self.outstanding * GATHER_SHARE, BATCH_MAX) if gathers else 0.0
         self.outstanding -= len(taken)
         for each in taken:
             user_id = each.command.user_id

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from countroom.money import ZERO
-from countroom.pipelined import PipelinedConnection, Statement
+from countroom.pipelined import Parameter, PipelinedConnection
 from countroom.postgres import Connection
 from countroom.wallet.arrays import (
     array,
@@ -76,7 +76,7 @@ def _learn(wallets: Sequence[Wallet], lines: list[str], balances: list[str]) -> 
     return differences
 
 
-def plain_parameters(writes: Writes, moment: datetime) -> list[bytes | None]:
+def plain_parameters(writes: Writes, moment: datetime) -> list[Parameter]:
     """Return the wallets with what each gains, and each bet or win as one row: what only it can say.
 
     A row's place is its wallet's, and its game one of those that are told once. What of the wallet's gain comes after
@@ -116,10 +116,10 @@ def plain_parameters(writes: Writes, moment: datetime) -> list[bytes | None]:
         in_place.append(places[wallet_id])
         in_game.append(games.setdefault((row.game_id, row.provider, row.currency), len(games) + 1))
     return [
-        moment.isoformat().encode(),
+        moment.isoformat(),
         binary_ids(places),
         big_integers([writes.purses[wallet.id].version for wallet in wallets]),
-        _numbers([str(gains[wallet.id]) for wallet in wallets]),
+        array([str(gains[wallet.id]) for wallet in wallets]),
         big_integers([wallet.sequence - writes.purses[wallet.id].lines for wallet in wallets]),
         binary_ids([game_id for game_id, _, _ in games]),
         binary_texts([provider for _, provider, _ in games]),
@@ -127,7 +127,7 @@ def plain_parameters(writes: Writes, moment: datetime) -> list[bytes | None]:
         binary_ids([row.id for row in rows]),
         small_integers(in_place),
         small_integers(in_game),
-        _numbers([str(entry.amount) for entry in writes.entries]),
+        array([str(entry.amount) for entry in writes.entries]),
         binary_ids(rounds),
         binary_ids(sessions),
         binary_texts(round_keys),
@@ -135,25 +135,21 @@ def plain_parameters(writes: Writes, moment: datetime) -> list[bytes | None]:
         binary_octets([row.request_hash for row in rows]),
         binary_json([row.metadata for row in rows]),
         *_later(writes),
-        _numbers(bonuses if any(bonus != "0.00" for bonus in bonuses) else []),
+        array(bonuses if any(bonus != "0.00" for bonus in bonuses) else []),
         binary_ids(moves),
-        _numbers([str(bet) for bet, _ in moves.values()]),
-        _numbers([str(win) for _, win in moves.values()]),
-        _numbers([str(changed[round_id].status == "settled") for round_id in moves]),
+        array([str(bet) for bet, _ in moves.values()]),
+        array([str(win) for _, win in moves.values()]),
+        array([str(changed[round_id].status == "settled") for round_id in moves]),
     ]
 
 
-def _numbers(values: Sequence[str]) -> bytes:
-    return array(values).encode("ascii")
-
-
-def _later(writes: Writes) -> tuple[bytes, bytes]:
+def _later(writes: Writes) -> tuple[Parameter, Parameter]:
     """Return what comes after each row in its wallet: money and lines."""
     if len(writes.rows) == len(writes.wallets):
-        return _numbers([]), big_integers([])
+        return array([]), big_integers([])
     later = [(writes.wallets[entry.wallet_account_id], entry) for entry in writes.entries]
     return (
-        _numbers([str(last.balance - entry.balance_after) for last, entry in later]),
+        array([str(last.balance - entry.balance_after) for last, entry in later]),
         big_integers([last.sequence - entry.sequence for last, entry in later]),
     )
 
@@ -448,13 +444,8 @@ SELECT refuse_stale(cardinality($2::uuid[]) - purses
 _ANYTHING: Final = """
 SELECT refuse_stale(cardinality($2::text::uuid[]) - purses{dead}) FROM written
 """
-_BINARY: Final = frozenset({2, 3, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 20, 22})
-"""The parameters of `plain_parameters` that come in binary form."""
-_PARAMETERS: Final = 25
-PLAIN: Final = Statement(_PLAIN_CHANGES + _PLAIN.format(dead=""), _BINARY, _PARAMETERS)
-PLAIN_FROM_MEMORY: Final = Statement(
-    _PLAIN_CHANGES + _PLAIN.format(dead=_DEAD.format(keys="$16::text[]")), _BINARY, _PARAMETERS
-)
+PLAIN: Final = _PLAIN_CHANGES + _PLAIN.format(dead="")
+PLAIN_FROM_MEMORY: Final = _PLAIN_CHANGES + _PLAIN.format(dead=_DEAD.format(keys="$16::text[]"))
 PLAIN_STATEMENTS: Final = (PLAIN, PLAIN_FROM_MEMORY)
 _WRITE: Final = _CHANGES + _ANYTHING.format(dead="")
 _WRITE_FROM_MEMORY: Final = _CHANGES + _ANYTHING.format(dead=_DEAD.format(keys="$24::text::text[]"))
