@@ -15,11 +15,12 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from browser.played import Casino, open_casino
-from browser.window import ARGUMENTS, CHROMIUM, PATIENCE_SECONDS, serving, until
+from browser.window import ARGUMENTS, CHROMIUM, PATIENCE_SECONDS, serving
 from countroom import clickhouse
 from countroom.marts import refresh
 from countroom.settings import Settings
 from countroom.warehouse import pipeline
+from patience import until
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,8 +2,7 @@
 
 import socket
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,6 +14,7 @@ from countroom.settings import Settings
 from countroom.web.app import create_app
 from countroom.web.front import Front
 from countroom.web.protocol import Protocol
+from patience import until
 
 Theme = Literal["light", "dark"]
 
@@ -101,10 +101,3 @@ def _note_failure(visitor: Visitor, url: str, reason: str | None) -> None:
 def _note_status(visitor: Visitor, status: int, url: str) -> None:
     if status >= 400:
         visitor.faults.append(f"{status}: {url}")
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)

@@ -10,8 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from countroom.embedded.postgres import find_binaries, place_of_cluster
 from countroom.embedded.secrets import load as load_secrets
 from countroom.embedded.stores import DataFolderInUse, Stores, owned, running
 from countroom.settings import Settings, load
+from patience import until
 
 OWNER = Path(__file__).with_name("owner.py")
 
@@ -91,13 +91,6 @@ def read(addresses: list[str | None]) -> list[list[str]]:
 
 def addresses_of(settings: Settings) -> list[str | None]:
     return [settings.database_url, settings.redis_url, settings.clickhouse_url]
-
-
-def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
 
 
 def at_work(folder: Path) -> list[int]:

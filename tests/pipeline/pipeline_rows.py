@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from countroom import clickhouse, clock
 from countroom.events import slot
 from countroom.settings import Settings
 from countroom.warehouse import pipeline, reconcile
+from patience import until
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -155,11 +156,3 @@ def running_pipeline(settings: Settings) -> Iterator[threading.Thread]:
 def warehouse(settings: Settings) -> Client:
     assert settings.clickhouse_url
     return clickhouse.connect(settings.clickhouse_url)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)

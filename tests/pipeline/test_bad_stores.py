@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from clickhouse_connect.driver.client import Client
 from msgspec.structs import replace
-from pipeline_rows import Books, books, running_pipeline, until, warehouse
+from pipeline_rows import Books, books, running_pipeline, warehouse
 from test_load import message
 
 from countroom.events import contract, slot
@@ -17,6 +17,7 @@ from countroom.events.wal import Message
 from countroom.settings import Settings
 from countroom.warehouse import evolve, pipeline, schema
 from countroom.warehouse.load import ABOUT_DATA, Loader, WarehouseAwayError
+from patience import until
 
 TABLES_OF_LANDING = {f"landing_{topic}" for topic in contract.MESSAGES}
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from pipeline_rows import books, until, warehouse
+from pipeline_rows import books, warehouse
 from relaying import process, running_relay
 from test_load import message
 
@@ -21,6 +21,7 @@ from countroom.kafka import Configuration
 from countroom.settings import Settings
 from countroom.warehouse import consume, dead_letters, schema
 from countroom.warehouse.dead_letters import ContractBrokenError
+from patience import until
 
 LOADER = """
 import os, threading

@@ -14,7 +14,7 @@ from typing import Any, Final
 import jsonschema
 import msgspec
 import pytest
-from pipeline_rows import NOON, Books, books, running_pipeline, until
+from pipeline_rows import NOON, Books, books, running_pipeline
 from relaying import Read, everything, running_relay
 from test_consume import running_loader
 
@@ -26,6 +26,7 @@ from countroom.events import catalog, debezium, slot
 from countroom.kafka import Configuration
 from countroom.settings import Settings
 from countroom.warehouse import reconcile
+from patience import until
 
 CONTRACT: Final = Path(__file__).parents[2] / "docs" / "contract"
 PREFIX: Final = "debezium."

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from pipeline_rows import Books, books, running_pipeline, until, warehouse
+from pipeline_rows import Books, books, running_pipeline, warehouse
 from test_outages import pipeline_process
 
 from countroom.events import catalog, contract
 from countroom.settings import Settings
 from countroom.warehouse import evolve, reconcile, schema
+from patience import until
 
 OURS = catalog.TABLES["transactions"]
 NEWER = replace(OURS, columns=(*OURS.columns, "channel"), added=OURS.added | {"channel"})

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from pipeline_rows import NOON, Books, books, running_pipeline, until, warehouse
+from pipeline_rows import NOON, Books, books, running_pipeline, warehouse
 from relaying import running_relay
 from test_consume import running_loader
 
@@ -16,6 +16,7 @@ from countroom.marts import days
 from countroom.marts.refresh import MissingExchangeRate, Watch, refresh
 from countroom.settings import Settings
 from countroom.warehouse import reconcile
+from patience import until
 
 TODAY = date(2026, 3, 10)
 YESTERDAY = date(2026, 3, 9)

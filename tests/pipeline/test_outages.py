@@ -12,10 +12,11 @@ from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
-from pipeline_rows import books, running_pipeline, until, warehouse
+from pipeline_rows import books, running_pipeline, warehouse
 
 from countroom.settings import Settings
 from countroom.warehouse import reconcile
+from patience import until
 
 SLOTS = "FROM pg_replication_slots WHERE database = current_database()"
 PIPELINE = """

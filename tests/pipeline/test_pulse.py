@@ -7,12 +7,13 @@ import urllib.request
 import pytest
 from clickhouse_connect.driver.client import Client
 from msgspec.structs import replace
-from pipeline_rows import Books, books, running_pipeline, until, warehouse
+from pipeline_rows import Books, books, running_pipeline, warehouse
 
 from countroom.embedded.process import free_port
 from countroom.events import meters, slot
 from countroom.settings import Settings
 from countroom.warehouse import pipeline, reconcile
+from patience import until
 
 
 def said(book: Books) -> list[tuple[str, str, bool]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer
 from aiokafka.partitioner import DefaultPartitioner
 from jsonschema import Draft202012Validator
-from pipeline_rows import Books, books, until
+from pipeline_rows import Books, books
 from relaying import everything, running_relay
 
 from countroom import kafka
@@ -19,6 +19,7 @@ from countroom.embedded import kafka as embedded_kafka
 from countroom.events import catalog
 from countroom.kafka import Configuration
 from countroom.settings import Settings
+from patience import until
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 

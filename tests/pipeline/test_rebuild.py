@@ -10,12 +10,13 @@ from typing import Final
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from pipeline_rows import NOON, Books, books, running_pipeline, until, warehouse
+from pipeline_rows import NOON, Books, books, running_pipeline, warehouse
 from relaying import process
 
 from countroom.settings import Settings
 from countroom.warehouse import rebuild, reconcile
 from countroom.warehouse.shadow import Shadow
+from patience import until
 
 BROKEN_OFF: Final = """
 import os, time

@@ -12,7 +12,7 @@ import jsonschema
 import psycopg2
 import pytest
 from confluent_kafka.cimpl import murmur2
-from pipeline_rows import Books, books, until
+from pipeline_rows import Books, books
 from relaying import RELAY, everything, latest, process, running_relay
 
 from countroom import kafka as tap
@@ -20,6 +20,7 @@ from countroom.embedded.kafka import Kafka
 from countroom.events import catalog, relay, slot
 from countroom.kafka import Configuration
 from countroom.settings import Settings
+from patience import until
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
-from pipeline_rows import books, running_pipeline, until, warehouse
+from pipeline_rows import books, running_pipeline, warehouse
 from relaying import running_relay
 from test_consume import running_loader
 
@@ -25,6 +25,7 @@ from countroom.settings import Settings
 from countroom.warehouse import pipeline, reconcile
 from databases import with_database
 from folders import data_folder
+from patience import until
 
 PASSWORD = "of-a-test"
 LOG_BYTES = 64 * 1024 * 1024

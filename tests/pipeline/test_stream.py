@@ -5,13 +5,14 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from pipeline_rows import NOON, books, running_pipeline, until, warehouse
+from pipeline_rows import NOON, books, running_pipeline, warehouse
 
 from countroom import clickhouse, clock
 from countroom.events import slot, wal
 from countroom.postgres import Database
 from countroom.settings import Settings
 from countroom.warehouse import lag, reconcile
+from patience import until
 
 
 def test_rows_of_before_and_after_the_slot_arrive_with_every_value(settings: Settings) -> None:

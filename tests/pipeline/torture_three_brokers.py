@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
-from pipeline_rows import Books, books, until, warehouse
+from pipeline_rows import Books, books, warehouse
 from relaying import running_relay
 from test_consume import running_loader
 
@@ -23,6 +23,7 @@ from countroom.embedded.kafka import Kafka
 from countroom.settings import Settings
 from countroom.warehouse import reconcile
 from folders import data_folder
+from patience import until
 
 CLUSTER: Final = "MkU3OEVBNTcwNTJENDM2Qg"
 ROWS: Final = 1_000

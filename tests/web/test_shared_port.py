@@ -3,9 +3,7 @@
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import psutil
 
 from casino import open_casino
 from countroom.settings import Settings
+from patience import until
 from two_servers import Server
 
 CONNECTIONS = 100
@@ -27,13 +26,6 @@ def listeners(server: Server) -> Counter[str]:
         if fields[1].endswith(f":{server.port:04X}") and fields[3] == "0A":
             found[fields[9]] += 1
     return found
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def connections(server: Server) -> list[int]:
@@ -68,12 +60,12 @@ async def test_two_processes_share_a_port_and_its_connections(settings: Settings
         server.start()
         try:
             server.wait_until_ready()
-            until(lambda: len(listeners(server)) == 2, "two processes listen")
+            until(lambda: len(listeners(server)) == 2)
 
             with ExitStack() as stack:
                 for _ in range(CONNECTIONS):
                     stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=5))
-                until(lambda: sum(connections(server)) == CONNECTIONS, "all connections are taken")
+                until(lambda: sum(connections(server)) == CONNECTIONS)
                 assert min(connections(server)) >= CONNECTIONS // 5  # less happens once in ten milliards of times
 
             assert "Address already in use" in said_by_a_second(server)
@@ -86,9 +78,9 @@ async def test_two_processes_share_a_port_and_its_connections(settings: Settings
                 if any(one.status == psutil.CONN_LISTEN for one in child.net_connections("tcp"))
             )
             victim.kill()
-            until(lambda: len(before & set(listeners(server))) == 1, "the other one goes on")
+            until(lambda: len(before & set(listeners(server))) == 1)
             assert all(is_live(server) for _ in range(20))
-            until(lambda: len(listeners(server)) == 2, "a new one is there")
+            until(lambda: len(listeners(server)) == 2)
             assert all(is_live(server) for _ in range(20))
         finally:
             server.stop()
