@@ -121,13 +121,13 @@ async def prove_warehouse_by_timer(settings: Settings) -> list[Proof]:
 
 
 async def prove_books_by_timer(settings: Settings) -> list[Proof]:
-    """Prove what is new in the books. Where nothing has been proved yet, that is everything."""
+    """Prove what is new in the books, as far as time allows. Where nothing has been proved yet, that is everything."""
     assert settings.database_url
     database = await Database.connect(settings.database_url, size_max=2)
     try:
         if not await incremental.has_begun(database) and await _was_proved_fully(database, BEGIN_EVERY):
             return []
-        return await incremental.prove(database)
+        return await incremental.prove(database, seconds_max=settings.books_proof_seconds)
     finally:
         await database.close()
 

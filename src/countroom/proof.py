@@ -30,6 +30,8 @@ class Proof:
     scope: Scope = "full"
     seconds: float | None = None
     """How long it took, where that was measured."""
+    waiting: int = 0
+    """Entries of the journal that were new and are left to the next proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ async def keep(connection: Connection, proofs: Sequence[Proof], *, moment: datet
     """
     await connection.executemany(
         """
-        INSERT INTO proofs (id, promise, holds, compared, violations, scope, seconds, checked_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now()))
+        INSERT INTO proofs (id, promise, holds, compared, violations, scope, seconds, waiting, checked_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, now()))
         """,
         [
             (
@@ -59,6 +61,7 @@ async def keep(connection: Connection, proofs: Sequence[Proof], *, moment: datet
                 msgspec.json.encode(proof.violations).decode(),
                 proof.scope,
                 proof.seconds,
+                proof.waiting,
                 moment,
             )
             for proof in proofs
@@ -83,7 +86,7 @@ async def latest(database: Database) -> list[KeptProof]:
         )
         SELECT newest.*
           FROM kinds
-         CROSS JOIN LATERAL (SELECT promise, holds, compared, violations, scope, seconds, checked_at
+         CROSS JOIN LATERAL (SELECT promise, holds, compared, violations, scope, seconds, waiting, checked_at
                                FROM proofs
                               WHERE promise = kinds.promise AND scope = kinds.scope
                               ORDER BY checked_at DESC
@@ -99,6 +102,7 @@ async def latest(database: Database) -> list[KeptProof]:
             violations=tuple(msgspec.json.decode(row["violations"], type=list[str])),
             scope=row["scope"],
             seconds=row["seconds"],
+            waiting=row["waiting"],
             checked_at=row["checked_at"],
         )
         for row in rows

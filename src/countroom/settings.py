@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """COUNTROOM_REPORTING_CURRENCY: in which daily_kpi is added up."""
     reporting_time_zone: str
     """COUNTROOM_REPORTING_TIME_ZONE: where a day begins."""
+    books_proof_seconds: int
+    """COUNTROOM_BOOKS_PROOF_SECONDS: for so long in each minute may what is new in the books be proved."""
     round_unfinished_hours: int
     """COUNTROOM_ROUND_UNFINISHED_HOURS: a round that is still open after so many is unfinished, and the staff's."""
     sandbox_psp_port: int
@@ -129,6 +131,7 @@ class _Reader:
             currencies=currencies,
             reporting_currency=self._currency("COUNTROOM_REPORTING_CURRENCY", reporting),
             reporting_time_zone=self._time_zone("COUNTROOM_REPORTING_TIME_ZONE", "UTC"),
+            books_proof_seconds=self._integer("COUNTROOM_BOOKS_PROOF_SECONDS", 4, 1, 50),
             round_unfinished_hours=self._integer("COUNTROOM_ROUND_UNFINISHED_HOURS", 24, 1, 24 * 365),
             sandbox_psp_port=psp_port,
             sandbox_provider_port=self._port("COUNTROOM_SANDBOX_PROVIDER_PORT", 8002),

@@ -106,16 +106,19 @@ def test_the_verdict_is_as_old_as_its_oldest_proof_and_no_longer_vouches_for_an_
 
 
 @pytest.mark.parametrize(
-    ("scope", "seconds", "how"),
+    ("scope", "seconds", "waiting", "how"),
     [
-        ("incremental", 0.04, "incremental, < 0.1 s"),
-        ("incremental", 0.44, "incremental, 0.4 s"),
-        ("full", 41.3, "full, 41 s"),
-        ("full", None, "full"),
+        ("incremental", 0.04, 0, "incremental, < 0.1 s"),
+        ("incremental", 0.44, 0, "incremental, 0.4 s"),
+        ("incremental", 4.2, 120_000, "incremental, 4.2 s, 120,000 entries wait for the next"),
+        ("full", 41.3, 0, "full, 41 s"),
+        ("full", None, 0, "full"),
     ],
 )
-def test_a_proof_says_what_it_covered_and_how_long_it_took(scope: Scope, seconds: float | None, how: str) -> None:
-    proof = KeptProof("P1", True, 1, scope=scope, seconds=seconds, checked_at=MOMENT)
+def test_a_proof_says_what_it_covered_how_long_it_took_and_what_it_left(
+    scope: Scope, seconds: float | None, waiting: int, how: str
+) -> None:
+    proof = KeptProof("P1", True, 1, scope=scope, seconds=seconds, waiting=waiting, checked_at=MOMENT)
 
     assert views.promises([proof], MOMENT)[0].how == how
 

@@ -1,4 +1,4 @@
-"""Deliberate faults of the wallet, each a replacement of one piece of its code, and what must find it."""
+"""Deliberate faults of the wallet and its proof, each a replacement of one piece of code, and what must find it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,8 @@ ROOT: Final = Path(__file__).parents[2]
 WRITE_PATH: Final = "tests/wallet/test_write_path.py"
 BETS: Final = "tests/wallet/test_bets_and_wins.py"
 ADDED: Final = "tests/wallet/test_added.py"
+PROOFS: Final = "tests/wallet/test_incremental_proofs.py"
+INCREMENTAL: Final = "wallet/statements/incremental"
 
 
 class MovedOnError(Exception):
@@ -170,6 +172,46 @@ FAULTS: Final = (
         "if pipelined is None or (refused and _is_written_beside(refused, facts, writes)):",
         "if pipelined is None:",
         (f"{ADDED}::test_who_is_refused_beside_a_bet_that_is_taken_is_told_the_true_balance",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a proof takes what was under way for read",
+        f"{INCREMENTAL}/advance_players.sql",
+        "coalesce($1, read_from) FROM",
+        "clock_timestamp() FROM",
+        (f"{PROOFS}::test_every_fault_is_found_once_whoever_waits_and_whatever_stays_open",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a player who waits for his proof is read on from where the others have been read",
+        f"{INCREMENTAL}/read_players.sql",
+        "coalesce(m.read_from, h.begun_from)",
+        "h.read_from",
+        (f"{PROOFS}::test_a_fault_of_a_player_who_waits_is_found_when_he_is_read",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a proof forgets players whose wallets have not changed",
+        f"{INCREMENTAL}/find_unmoved.sql",
+        "ARRAY(SELECT user_id FROM unmoved)",
+        "'{}'::uuid[]",
+        (f"{PROOFS}::test_a_fault_of_a_player_who_waits_is_found_when_he_is_read",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "a proof passes over transactions that it has not come to",
+        f"{INCREMENTAL}/find_unmoved.sql",
+        "ELSE (SELECT id FROM next ORDER BY id DESC LIMIT 1)",
+        "ELSE $2",
+        (f"{PROOFS}::test_transactions_that_moved_nothing_are_walked_past_some_at_a_time",),
+        is_seen_in_the_books=False,
+    ),
+    Fault(
+        "what a part of a proof found is lost with the next part",
+        "wallet/incremental.py",
+        "[proof for proof in found if not proof.holds]",
+        "[]",
+        (f"{PROOFS}::test_what_a_part_found_broken_stays_when_a_later_part_fails",),
         is_seen_in_the_books=False,
     ),
 )  # fmt: skip

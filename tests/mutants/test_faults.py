@@ -12,10 +12,15 @@ from faults import FAULTS, ROOT, Fault, MovedOnError
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
 def test_the_fault_can_be_planted_and_its_tests_exist(fault: Fault) -> None:
     source = (ROOT / "src" / "countroom" / fault.file).read_text()
-    assert ast.dump(ast.parse(fault.planted(source))) != ast.dump(ast.parse(source))
+    assert _meaning(fault, fault.planted(source)) != _meaning(fault, source)
     for test in fault.tests:
         file, _, name = test.partition("::")
         assert f"def {name}(" in (ROOT / file).read_text()
+
+
+def _meaning(fault: Fault, source: str) -> str:
+    """Return a program without its layout; a statement as it is."""
+    return ast.dump(ast.parse(source)) if fault.file.endswith(".py") else source
 
 
 def test_code_that_has_moved_on_is_said_loudly() -> None:

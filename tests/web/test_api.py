@@ -419,9 +419,10 @@ async def test_the_last_proof_of_each_promise_is_shown(api: Api) -> None:
 
     checks = (await api.call("GET", "/api/v1/checks", token=member)).json()["checks"]
 
-    assert [(c["promise"], c["holds"], c["compared"], c["violations"], c["scope"], c["seconds"]) for c in checks] == [
-        ("P1", True, 5, [], "incremental", 0.5),
-        ("P2", False, 9, ["bet 1", "bet 2"], "full", None),
+    shown = "promise", "holds", "compared", "violations", "scope", "seconds", "waiting"
+    assert [tuple(check[name] for name in shown) for check in checks] == [
+        ("P1", True, 5, [], "incremental", 0.5, 7000),
+        ("P2", False, 9, ["bet 1", "bet 2"], "full", None, 0),
     ]
 
 
@@ -441,6 +442,7 @@ async def test_the_metrics_say_which_promises_hold_whichever_process_is_asked(ap
         line for line in lines if line.startswith('countroom_promise_checked_timestamp_seconds{promise="P1"}')
     ]
     assert abs(float(checked.split()[-1]) - time.time()) < 60
+    assert "countroom_books_waiting_entries 7000.0" in lines
     assert any(line.startswith("python_info") for line in lines)
     assert 'countroom_pipeline_up{role="load"} 0.0' in lines
     assert 'countroom_dead_letters_open{topic="transactions"} 0.0' in lines
@@ -462,10 +464,10 @@ async def test_a_violation_turns_its_metric_to_zero(api: Api) -> None:
 async def _prove(api: Api) -> None:
     await api.app.state.database.pool.execute(
         """
-        INSERT INTO proofs (id, promise, holds, compared, violations, scope, seconds, checked_at) VALUES
-            (gen_random_uuid(), 'P1', false, 3, '["wallet 7"]', 'full', 3, now() - interval '1 minute'),
-            (gen_random_uuid(), 'P1', true, 5, '[]', 'incremental', 0.5, now()),
-            (gen_random_uuid(), 'P2', false, 9, '["bet 1", "bet 2"]', 'full', NULL, now())
+        INSERT INTO proofs (id, promise, holds, compared, violations, scope, seconds, waiting, checked_at) VALUES
+            (gen_random_uuid(), 'P1', false, 3, '["wallet 7"]', 'full', 3, 0, now() - interval '1 minute'),
+            (gen_random_uuid(), 'P1', true, 5, '[]', 'incremental', 0.5, 7000, now()),
+            (gen_random_uuid(), 'P2', false, 9, '["bet 1", "bet 2"]', 'full', NULL, 0, now())
         """
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import random
 import statistics
 import tempfile
@@ -54,6 +55,10 @@ class Proved:
     cpu_seconds: float
     """Of its server process: what others do on this machine does not lengthen it as much."""
     compared: int
+    lines: int
+    """Wallets and lines of their journals that were read."""
+    waiting: int
+    """Lines that it left to the next one."""
     holds: bool
 
 
@@ -70,6 +75,8 @@ class Found:
     """and what it put on disk."""
     rounds: list[tuple[Played, Played, Proved]] = field(default_factory=list)
     """Without a proof, with one, and that proof."""
+    alone: Proved | None = None
+    """A proof, while nobody bets, of what those have left."""
     during: tuple[Played, Proved] | None = None
     """Bets while a full proof runs, and that proof."""
 
@@ -87,13 +94,20 @@ def check(*, entries: int, seconds: float, rounds: int, callers: int, console: C
         asyncio.run(_write_history(url, entries, console))
         console.print(f"proving {entries:,} entries in full, while nobody bets", style="dim")
         found = Found(entries, *asyncio.run(_prove_everything(url)))
+        prover.submit(_prove, url, is_full=False).result()  # sets the marks
+        share = settings.books_proof_seconds / 60
+        if rounds:  # a proof has a minute's bets to read, and the tables are warm
+            uvloop.run(_play(url, callers, asyncio.sleep(seconds)))
         for number in range(rounds):
             console.print(f"round {number + 1} of {rounds}: bets, bets and a proof, {seconds:g} s each", style="dim")
             # In turn first and last: the tables grow meanwhile.
-            without = None if number % 2 else _play_without(url, seconds, callers, prover)
-            with_it = uvloop.run(_play_and_prove(url, seconds, callers, prover))
-            found.rounds.append((without or _play_without(url, seconds, callers, prover), *with_it))
+            without = None if number % 2 else uvloop.run(_play(url, callers, asyncio.sleep(seconds)))
+            with_it = uvloop.run(_play_and_prove(url, seconds, callers, prover, share=share))
+            without = without or uvloop.run(_play(url, callers, asyncio.sleep(seconds)))
+            found.rounds.append((without, *with_it))
         if rounds:
+            console.print("proving what is left, while nobody bets", style="dim")
+            found.alone = prover.submit(_prove, url, is_full=False).result()
             console.print("bets for as long as a full proof takes", style="dim")
             found.during = uvloop.run(_play_and_prove(url, None, callers, prover))
     return _report(found, console)
@@ -122,16 +136,19 @@ def _report(found: Found, console: Console) -> int:
 
 def _with_bets(found: Found, played: Played, full: Proved, console: Console) -> dict[str, float]:
     table = Table(title="Bets in process, without and with the books being proved", box=None, pad_edge=False)
-    for title in ("round", "without/s", "with/s", "ratio", "p99 ms", "with", "proof s", "core s", "compared"):
+    for title in ("round", "without/s", "with/s", "ratio", "p99 ms", "with", "proof s", "core s", "proved", "left"):
         table.add_column(title, justify="right")
     for number, (without, with_it, proved) in enumerate(found.rounds, 1):
         table.add_row(
             str(number), f"{without.per_second:,.0f}", f"{with_it.per_second:,.0f}",
             f"{with_it.per_second / without.per_second:.3f}", f"{without.p99_ms:.1f}", f"{with_it.p99_ms:.1f}",
-            f"{proved.seconds:.2f}", f"{proved.cpu_seconds:.2f}", f"{proved.compared:,}",
+            f"{proved.seconds:.2f}", f"{proved.cpu_seconds:.2f}", f"{proved.lines:,}", f"{proved.waiting:,}",
         )  # fmt: skip
     console.print(table)
     usual = statistics.median(without.per_second for without, _, _ in found.rounds)
+    assert found.alone is not None
+    microseconds = found.alone.cpu_seconds / found.alone.lines * 1e6
+    console.print(f"What they left, proved while nobody bets: {microseconds:.1f} µs of a core a line.")
     console.print(
         f"Bets while everything is proved, {full.seconds:.0f} s: {played.per_second:,.0f} a second, "
         f"p99 {played.p99_ms:.0f} ms."
@@ -140,13 +157,17 @@ def _with_bets(found: Found, played: Played, full: Proved, console: Console) -> 
         "ratio": round(statistics.median(w.per_second / n.per_second for n, w, _ in found.rounds), 3),
         "incremental_s": round(statistics.median(proved.seconds for _, _, proved in found.rounds), 2),
         "incremental_cpu_s": round(statistics.median(proved.cpu_seconds for _, _, proved in found.rounds), 2),
-        "incremental_compared": round(statistics.median(proved.compared for _, _, proved in found.rounds)),
+        "incremental_lines": round(statistics.median(proved.lines for _, _, proved in found.rounds)),
+        "incremental_waiting": round(statistics.median(proved.waiting for _, _, proved in found.rounds)),
+        "alone_us_a_line": round(microseconds, 1),
         "without_per_s": round(usual),
         "without_p99_ms": round(statistics.median(n.p99_ms for n, _, _ in found.rounds), 1),
         "with_p99_ms": round(statistics.median(w.p99_ms for _, w, _ in found.rounds), 1),
         "full_s_while_betting": round(full.seconds, 1),
         "full_ratio": round(played.per_second / usual, 3),
-        "holds": found.whole.holds and full.holds and all(proved.holds for _, _, proved in found.rounds),
+        "holds": all(
+            proved.holds for proved in (found.whole, found.alone, full, *(proved for _, _, proved in found.rounds))
+        ),
     }
 
 
@@ -205,23 +226,17 @@ def _memory_of(pid: int) -> Iterator[list[float]]:
         thread.join()
 
 
-def _play_without(url: str, seconds: float, callers: int, prover: ProcessPoolExecutor) -> Played:
-    """Bet; what was bet before has been proved, so that the next proof reads one round's bets."""
-    prover.submit(_prove, url, is_full=False).result()
-    return uvloop.run(_play(url, callers, asyncio.sleep(seconds)))
-
-
 async def _play_and_prove(
-    url: str, seconds: float | None, callers: int, prover: ProcessPoolExecutor
+    url: str, seconds: float | None, callers: int, prover: ProcessPoolExecutor, *, share: float = 0.0
 ) -> tuple[Played, Proved]:
-    """Bet while one proof runs, over the bets of the round before: one a round, as in production one an interval.
+    """Bet while one proof runs, as long as the timer lets it: for a share of the round, as in production of a minute.
 
     Without ``seconds`` it is a full proof, and the bets end with it.
     """
 
     async def prove() -> Proved:
         await asyncio.sleep(PROOF_AFTER_SECONDS)
-        work = partial(_prove, url, is_full=seconds is None)
+        work = partial(_prove, url, is_full=seconds is None, seconds_max=share * (seconds or 0.0))
         return await asyncio.get_running_loop().run_in_executor(prover, work)
 
     proving = asyncio.create_task(prove())
@@ -257,13 +272,14 @@ async def _play(url: str, callers: int, end: Awaitable[object]) -> Played:
     return Played(len(milliseconds) / seconds, milliseconds[int(len(milliseconds) * 0.99)])
 
 
-def _prove(url: str, *, is_full: bool) -> Proved:
+def _prove(url: str, *, is_full: bool, seconds_max: float = math.inf) -> Proved:
     async def prove() -> Proved:
         database = await Database.connect(url, size_max=1)
         async with database.connection() as connection:
             pid = await connection.fetchval("SELECT pg_backend_pid()")
         began, cpu_began = time.perf_counter(), _cpu_seconds(pid)
-        proofs = await (incremental.prove_fully if is_full else incremental.prove)(database)
+        proving = incremental.prove_fully(database) if is_full else incremental.prove(database, seconds_max=seconds_max)
+        proofs = await proving
         proved = _proved(time.perf_counter() - began, _cpu_seconds(pid) - cpu_began, proofs)
         await database.close()
         return proved
@@ -276,5 +292,12 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _proved(seconds: float, cpu_seconds: float, proofs: Sequence[Proof]) -> Proved:
-    compared = sum(proof.compared for proof in proofs)
-    return Proved(seconds, cpu_seconds, compared, all(proof.holds for proof in proofs))
+    by_promise = {proof.promise: proof for proof in proofs}
+    return Proved(
+        seconds,
+        cpu_seconds,
+        compared=sum(proof.compared for proof in proofs),
+        lines=by_promise["P3"].compared,
+        waiting=by_promise["P3"].waiting,
+        holds=all(proof.holds for proof in proofs),
+    )

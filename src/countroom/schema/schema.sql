@@ -178,8 +178,10 @@ CREATE TABLE public.audit_log (
 
 CREATE TABLE public.book_horizon (
     is_the_only_row boolean DEFAULT true NOT NULL,
-    snapshot pg_snapshot NOT NULL,
+    begun_snapshot pg_snapshot CONSTRAINT book_horizon_snapshot_not_null NOT NULL,
     read_from timestamp with time zone NOT NULL,
+    begun_from timestamp with time zone NOT NULL,
+    seen_id uuid NOT NULL,
     CONSTRAINT book_horizon_is_one_row CHECK (is_the_only_row)
 );
 
@@ -188,6 +190,13 @@ CREATE TABLE public.book_marks (
     sequence bigint NOT NULL,
     balance numeric(18,2) NOT NULL,
     receivable numeric(18,2) NOT NULL
+)
+WITH (fillfactor='70');
+
+CREATE TABLE public.book_player_marks (
+    user_id uuid NOT NULL,
+    snapshot pg_snapshot NOT NULL,
+    read_from timestamp with time zone NOT NULL
 )
 WITH (fillfactor='70');
 
@@ -398,6 +407,7 @@ CREATE TABLE public.proofs (
     checked_at timestamp with time zone DEFAULT now() NOT NULL,
     scope text DEFAULT 'full'::text NOT NULL,
     seconds real,
+    waiting bigint DEFAULT 0 NOT NULL,
     CONSTRAINT proofs_scope_known CHECK ((scope = ANY (ARRAY['full'::text, 'incremental'::text])))
 );
 
@@ -675,6 +685,9 @@ ALTER TABLE ONLY public.book_horizon
 
 ALTER TABLE ONLY public.book_marks
     ADD CONSTRAINT book_marks_pkey PRIMARY KEY (wallet_account_id);
+
+ALTER TABLE ONLY public.book_player_marks
+    ADD CONSTRAINT book_player_marks_pkey PRIMARY KEY (user_id);
 
 ALTER TABLE ONLY public.book_session_marks
     ADD CONSTRAINT book_session_marks_pkey PRIMARY KEY (session_id);

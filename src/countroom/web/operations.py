@@ -109,6 +109,13 @@ def _promises(proofs: Sequence[KeptProof]) -> CollectorRegistry:
             seconds.labels(proof.promise, proof.scope).set(proof.seconds)
         if proof.scope == "full":
             checked_fully.labels(proof.promise).set(proof.checked_at.timestamp())
+        elif proof.promise == "P1":  # P1 to P5 are proved together
+            waiting = Gauge(
+                "countroom_books_waiting_entries",
+                "New entries of the journal that the last proof of what is new has left to the next one.",
+                registry=registry,
+            )
+            waiting.set(proof.waiting)
     for proof in newest_of_each(proofs):
         checked.labels(proof.promise).set(proof.checked_at.timestamp())
         violations.labels(proof.promise).set(len(proof.violations))

@@ -90,6 +90,7 @@ class CheckShown(msgspec.Struct):
     violations: list[str]
     scope: Scope
     seconds: float | None
+    waiting: int
     checked_at: datetime
 
 
@@ -155,7 +156,8 @@ async def daily_kpi(
     tags=["staff"],
     summary="The state of the promises",
     description="The last proof of each promise: whether it holds, how many things were compared, the first ids at "
-    "fault, whether it was over everything (`full`) or over what was new (`incremental`), and how long it took.",
+    "fault, whether it was over everything (`full`) or over what was new (`incremental`), how long it took, and how "
+    "many new entries of the journal it left to the next proof.",
     security=PLAYER_SECURITY,
     responses=problems(401, 503),
 )
@@ -193,8 +195,9 @@ def _day(row: dict[str, Any]) -> KpiDay:
 
 def _check(proof: KeptProof) -> CheckShown:
     return CheckShown(
-        proof.promise, proof.holds, proof.compared, list(proof.violations), proof.scope, proof.seconds, proof.checked_at
-    )
+        proof.promise, proof.holds, proof.compared, list(proof.violations), proof.scope, proof.seconds, proof.waiting,
+        proof.checked_at,
+    )  # fmt: skip
 
 
 route_handlers: Final = [sign_in, daily_kpi, checks]

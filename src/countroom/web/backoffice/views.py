@@ -95,7 +95,7 @@ class PromiseLine:
     compared: str
     checked: str
     how: str
-    """Over everything or over what was new, and how long that took."""
+    """Over everything or over what was new, how long that took, and what was left to the next proof."""
     proved_at: datetime | None
     violations: tuple[str, ...]
 
@@ -316,10 +316,16 @@ def _promise(code: str, proof: KeptProof | None, moment: datetime) -> PromiseLin
         verdict="holds" if proof.holds else "broken",
         compared=whole(proof.compared),
         checked=ago(proof.checked_at, moment),
-        how=proof.scope if proof.seconds is None else f"{proof.scope}, {seconds_text(proof.seconds)}",
+        how=_how(proof),
         proved_at=proof.checked_at,
         violations=tuple(proof.violations[:3]),
     )
+
+
+def _how(proof: KeptProof) -> str:
+    taken = None if proof.seconds is None else seconds_text(proof.seconds)
+    waiting = f"{whole(proof.waiting)} entries wait for the next" if proof.waiting else None
+    return ", ".join(filter(None, (proof.scope, taken, waiting)))
 
 
 def verdict(lines: Sequence[PromiseLine], moment: datetime) -> tuple[State, str, str]:

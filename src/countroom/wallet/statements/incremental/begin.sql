@@ -2,6 +2,7 @@
 DELETE FROM book_horizon;
 DELETE FROM book_marks;
 DELETE FROM book_session_marks;
+DELETE FROM book_player_marks;
 INSERT INTO book_marks (wallet_account_id, sequence, balance, receivable)
 SELECT id, sequence, balance, receivable FROM wallet_accounts WHERE sequence <> 0 OR balance <> 0 OR receivable <> 0;
 INSERT INTO book_session_marks (session_id, bet_amount, win_amount)

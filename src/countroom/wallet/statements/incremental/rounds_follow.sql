@@ -2,11 +2,14 @@
 -- has just begun are all among the touched ones; those of an earlier one are found among its player's, from
 -- the moment at which it was opened, before which there is none.
 --
--- What that may cost is bounded. A round that was opened before $2 is left to the full proof, and of each
--- player so many of the latest transactions are read as are touched, and $3 more: what a very busy player
--- did before those is left to the full proof as well. Suspicions are looked at again over all of them.
+-- What that may cost is bounded. A round that was opened longer than $2 before its player was last read is left to
+-- the full proof, and of each player so many of the latest transactions are read as are touched, and $3 more: what a
+-- very busy player did before those is left to the full proof as well. Suspicions are looked at again over all of them.
 WITH earlier AS (
-    SELECT * FROM touched_rounds WHERE NOT is_whole AND opened_at >= $2
+    SELECT r.*
+      FROM touched_rounds r
+      JOIN chosen_players p ON p.user_id = r.player_id
+     WHERE NOT r.is_whole AND r.opened_at >= p.read_from - $2::interval
 ), players AS (
     -- Five seconds: so far apart may the clocks of two machines be that write for one player.
     SELECT r.user_id, min(r.opened_at) - interval '5 seconds' AS since, touches.count + $3 AS rows_max

@@ -1,4 +1,10 @@
 -- What an incremental proof works on: what is new since the marks, as its snapshot shows it.
+CREATE TEMPORARY TABLE chosen_players (
+    user_id   uuid,
+    snapshot  pg_snapshot,          -- by which the player was last read
+    read_from timestamptz           -- what it did not show carries a later moment
+) ON COMMIT DROP;
+
 CREATE TEMPORARY TABLE changed_wallets (
     id                uuid,
     is_gone           boolean,
