@@ -1,7 +1,9 @@
-"""The books, proved again from outside: P1 to P5 at one moment, while bets flow.
+"""The books, proved again from outside: P1 to P5 while bets flow.
 
-Each statement gives what it compared and the first violations, as sentences that name the ids. It
-shares nothing with the write path but the tables, so that a bug there is not repeated here.
+Each statement sees one moment, and gives what it compared and the first violations, as sentences that name the ids. It
+shares nothing with the write path but the tables, so that a bug there is not repeated here. What one statement
+claims does not rest on another's, so each may have a snapshot of its own: while one is held, PostgreSQL prunes no row
+of a busy wallet, and bets pay for that.
 
 This is the full proof: everything is read, and PostgreSQL does the work within bounded memory.
 `incremental` proves what is new since the last proof, and keeps the proofs.
@@ -9,7 +11,7 @@ This is the full proof: everything is read, and PostgreSQL does the work within 
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final
 
@@ -59,38 +61,59 @@ def say_nothing(_sentence: str) -> None:
 
 
 async def prove(database: Database, *, progress: Progress = say_nothing) -> list[Proof]:
-    """Prove P1 to P5 over everything on one snapshot, and leave no trace of it."""
-    async with database.transaction(snapshot=True) as tx:
-        return await prove_within(tx, progress=progress)
+    """Prove P1 to P5 over everything, each statement on a snapshot of its own, and leave no trace of it."""
+    proofs = []
+    for claim in CLAIMS:
+        async with database.transaction(snapshot=True) as tx:
+            await _spare_others(tx)
+            proofs.append(await _ask(tx, claim, scope="full", progress=progress))
+    return _by_promise(proofs)
 
 
 async def prove_within(tx: Transaction, *, progress: Progress = say_nothing) -> list[Proof]:
     """Prove P1 to P5 over everything, as a transaction sees it."""
+    await _spare_others(tx)
+    return await run(tx, CLAIMS, scope="full", progress=progress)
+
+
+async def _spare_others(tx: Transaction) -> None:
     await tx.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
     # One core's worth: the others are for bets.
     await tx.execute("SET LOCAL max_parallel_workers_per_gather = 0")
-    return await run(tx, CLAIMS, scope="full", progress=progress)
 
 
 async def run(tx: Transaction, claims: Iterable[Claim], *, scope: Scope, progress: Progress) -> list[Proof]:
     """Run each claim's statement and give a proof a promise."""
+    return _by_promise([await _ask(tx, claim, scope=scope, progress=progress) for claim in claims])
+
+
+async def _ask(tx: Transaction, claim: Claim, *, scope: Scope, progress: Progress) -> Proof:
+    progress(claim.sentence)
+    began = time.perf_counter()
+    row = await tx.fetchrow(statement(claim.statement), VIOLATIONS_SHOWN, *claim.arguments)
+    assert row is not None
+    violations = tuple(row["violations"])
+    return Proof(
+        claim.promise,
+        holds=not violations,
+        compared=row["compared"],
+        violations=violations,
+        scope=scope,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _by_promise(proofs: Iterable[Proof]) -> list[Proof]:
+    """Join the proofs of each promise's claims."""
     found: dict[str, Proof] = {}
-    taken: dict[str, float] = {}
-    for claim in claims:
-        progress(claim.sentence)
-        began = time.perf_counter()
-        row = await tx.fetchrow(statement(claim.statement), VIOLATIONS_SHOWN, *claim.arguments)
-        assert row is not None
-        taken[claim.promise] = taken.get(claim.promise, 0.0) + time.perf_counter() - began
-        so_far = found.get(claim.promise, Proof(claim.promise, holds=True, compared=0, scope=scope))
-        violations = (*so_far.violations, *row["violations"])[:VIOLATIONS_SHOWN]
-        found[claim.promise] = Proof(
-            claim.promise,
-            holds=not violations,
-            compared=so_far.compared + row["compared"],
-            violations=violations,
-            scope=scope,
-            seconds=taken[claim.promise],
+    for proof in proofs:
+        so_far = found.setdefault(proof.promise, Proof(proof.promise, holds=True, compared=0, scope=proof.scope))
+        found[proof.promise] = replace(
+            so_far,
+            holds=so_far.holds and proof.holds,
+            compared=so_far.compared + proof.compared,
+            violations=(*so_far.violations, *proof.violations)[:VIOLATIONS_SHOWN],
+            seconds=(so_far.seconds or 0.0) + (proof.seconds or 0.0),
         )
     return list(found.values())
 

@@ -107,7 +107,7 @@ async def prove(database: Database, *, seconds_max: float = math.inf, progress: 
             moment = await tx.fetchval("SELECT clock_timestamp()")  # not before the snapshot
             if parts is None:
                 progress("looking for what is new")
-                parts = await _choose(tx, settled and _least_id(settled), ENTRIES_A_PART)
+                parts = await _choose(tx, None if settled is None else _least_id(settled), ENTRIES_A_PART)
                 await _advance_horizon(tx, settled, parts[0])
             began = time.monotonic()
             part, *parts = parts
@@ -138,10 +138,11 @@ async def prove_fully(database: Database, *, progress: Progress = say_nothing) -
         has_to_begin = await _read_horizon(tx) is None or await _is_broken(tx)
     if has_to_begin:
         return await _prove_anew(database, progress)
-    async with database.transaction(snapshot=True, read_only=False) as tx:
-        moment = await _moment_before(tx)
-        proofs = await books.prove_within(tx, progress=progress)
-        await keep(tx, proofs, moment=moment)
+    async with database.connection() as connection:
+        moment = await connection.fetchval("SELECT clock_timestamp()")
+    proofs = await books.prove(database, progress=progress)
+    async with database.connection() as connection:
+        await keep(connection, proofs, moment=moment)
     return proofs
 
 
