@@ -178,7 +178,7 @@ FAULTS: Final = (
         "a proof takes what was under way for read",
         f"{INCREMENTAL}/advance_players.sql",
         "coalesce($1, read_from) FROM",
-        "clock_timestamp() FROM",
+        "coalesce($1, clock_timestamp()) FROM",
         (f"{PROOFS}::test_every_fault_is_found_once_whoever_waits_and_whatever_stays_open",),
         is_seen_in_the_books=False,
     ),
