@@ -155,11 +155,7 @@ async def test_a_fault_in_a_transaction_that_was_open_is_found_when_it_has_commi
         assert _broken(await incremental.prove(casino.database)) == {}
     await asyncio.sleep(2 * SOON.total_seconds())
     broken = _broken(await incremental.prove(casino.database))
-    await casino.database.pool.execute(
-        "SET session_replication_role = replica; DELETE FROM transactions WHERE external_id = 'sandbox:late'; "
-        "RESET session_replication_role"
-    )
-    await incremental.prove_fully(casino.database)
+    await _take_back(casino, "sandbox:late")
 
     assert "sandbox:late (bet of 1.00) is success, and its tombstone says unseen" in broken["P4"]
     assert any("sandbox:late (bet of 1.00" in violation for violation in broken["P5"])
@@ -286,11 +282,7 @@ async def test_a_fault_of_a_player_who_waits_is_found_when_he_is_read(
     await asyncio.sleep(2 * SOON.total_seconds())
 
     found = [_broken(await incremental.prove(casino.database, seconds_max=0)) for _ in range(2)]
-    await casino.database.pool.execute(
-        "SET session_replication_role = replica; DELETE FROM transactions WHERE starts_with(external_id, 'hand:'); "
-        "RESET session_replication_role"
-    )
-    await incremental.prove_fully(casino.database)
+    await _take_back(casino, "hand:")
 
     assert [{"hand:waits" in text or "hand:idle" in text for text in broken["P5"]} for broken in found] == [{True}] * 2
     assert not any("hand:waits" in text for text in found[0]["P5"])
@@ -329,11 +321,7 @@ async def test_transactions_that_moved_nothing_are_walked_past_some_at_a_time(
     monkeypatch.setattr(incremental, "IDS_A_PROOF", 1)
 
     found = [_broken(await incremental.prove(casino.database)) for _ in range(10)]
-    await casino.database.pool.execute(
-        "SET session_replication_role = replica; DELETE FROM transactions WHERE starts_with(external_id, 'hand:'); "
-        "RESET session_replication_role"
-    )
-    await incremental.prove_fully(casino.database)
+    await _take_back(casino, "hand:")
 
     assert len(found[0].get("P5", ())) < len(found[-1]["P5"]) == len(players)
 
@@ -402,11 +390,7 @@ async def test_every_fault_is_found_once_whoever_waits_and_whatever_stays_open(
     while last[0].waiting:
         last = await incremental.prove(casino.database, seconds_max=0)
     broken = _broken(last)
-    await casino.database.pool.execute(
-        "SET session_replication_role = replica; DELETE FROM transactions WHERE starts_with(external_id, 'hand:'); "
-        "RESET session_replication_role"
-    )
-    await incremental.prove_fully(casino.database)
+    await _take_back(casino, "hand:")
 
     assert left > 20, "some waited"
     assert set(broken) == {"P5"}
@@ -514,6 +498,15 @@ async def test_of_a_very_busy_player_the_rounds_that_cannot_be_reached_are_left_
 
 def _broken(proofs: Sequence[Proof]) -> dict[str, tuple[str, ...]]:
     return {proof.promise: proof.violations for proof in proofs if not proof.holds}
+
+
+async def _take_back(casino: Casino, prefix: str) -> None:
+    """Remove false transactions, and let a full proof find that all is well again."""
+    await casino.database.pool.execute(
+        f"SET session_replication_role = replica; DELETE FROM transactions WHERE starts_with(external_id, '{prefix}'); "
+        "RESET session_replication_role"
+    )
+    await incremental.prove_fully(casino.database)
 
 
 async def _is_read(casino: Casino, player: Player) -> bool:

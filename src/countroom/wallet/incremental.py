@@ -57,15 +57,14 @@ ID_AGE_MAX: Final = timedelta(seconds=10)
 before it writes, and by the clock of another machine. Beyond it, a transaction without an entry, of a player whose
 wallets have not changed, is left to the full proof; nothing else depends on it."""
 ROUNDS_BACK: Final = timedelta(hours=1)
-"""Touched rounds that were opened longer ago are left to the full proof: their transactions lie among all
-that their player has done since."""
+"""Touched rounds that were opened so long before their player was last read are left to the full proof: their
+transactions lie among all that their player has done since."""
 PLAYER_ROWS_MAX: Final = 2_000
 """So many older transactions of a player are read, beyond those that are new, to find those of touched rounds."""
 WORK_MEMORY: Final = "32MB"
 """What one sort or hash may hold; beyond it PostgreSQL goes to disk."""
 WINDOW_MEMORY: Final = "64MB"
 """What of the window stays in memory: a hundred thousand bets, beyond which PostgreSQL goes to disk."""
-
 ENTRIES_A_PART: Final = 50_000
 """About a second beside bets: so long a snapshot is held. The entries of one player are not divided."""
 IDS_A_PROOF: Final = 500_000
@@ -139,7 +138,7 @@ async def prove_fully(database: Database, *, progress: Progress = say_nothing) -
     if has_to_begin:
         return await _prove_anew(database, progress)
     async with database.connection() as connection:
-        moment = await connection.fetchval("SELECT clock_timestamp()")
+        moment = await _moment_before(connection)
     proofs = await books.prove(database, progress=progress)
     async with database.connection() as connection:
         await keep(connection, proofs, moment=moment)
@@ -201,10 +200,13 @@ async def _choose(tx: Transaction, last_id: UUID | None, entries_a_part: float) 
     await tx.execute(f"SET LOCAL work_mem = '{WORK_MEMORY}'")
     horizon = await tx.fetchrow("SELECT read_from, seen_id FROM book_horizon")
     assert horizon is not None
-    unmoved = await tx.fetchrow(statement("incremental/find_unmoved"), horizon["seen_id"], last_id, IDS_A_PROOF)
-    assert unmoved is not None
-    parts = [part := Part(unmoved["players"], read_from=horizon["read_from"], seen_id=unmoved["seen_id"])]
-    for row in await tx.fetch(statement("incremental/choose_players")):
+    unread = await tx.fetchrow(statement("incremental/find_unread"), horizon["seen_id"], last_id, IDS_A_PROOF)
+    assert unread is not None
+    rows = await tx.fetch(statement("incremental/choose_players"))
+    changed = {row["user_id"] for row in rows}
+    unmoved = [player for player in unread["players"] if player not in changed]
+    parts = [part := Part(unmoved, read_from=horizon["read_from"], seen_id=unread["seen_id"])]
+    for row in rows:
         if row["user_id"] is None:
             part.gone = row["gone"]
             continue
