@@ -39,6 +39,20 @@ async def test_the_dashboard_shows_what_was_played_at_both_widths_by_day_and_by_
             assert await _overflow(page) == 0
 
 
+async def test_a_proof_that_has_left_much_to_the_next_fits_at_every_width(
+    casino: Casino, address: str, browser: Browser
+) -> None:
+    await casino.prove()
+    await casino.database.pool.execute(
+        "UPDATE proofs SET scope = 'incremental', seconds = 3.9, waiting = 123456789 WHERE promise = 'P1'"
+    )
+    for width in WIDTHS:
+        async with visiting(browser, address, width=width, height=900, theme="light") as visitor:
+            await visitor.sign_in(casino.email, casino.password)
+            await expect(visitor.page.locator(".promises")).to_contain_text("123,456,789 entries wait for the next")
+            assert (width, await _overflow(visitor.page)) == (width, 0)
+
+
 async def test_the_page_can_be_held_still(casino: Casino, address: str, browser: Browser) -> None:
     await casino.register_players(1)
     async with visiting(browser, address) as visitor:
