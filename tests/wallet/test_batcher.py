@@ -337,33 +337,94 @@ async def test_a_bet_that_another_process_reversed_before_it_came_is_refused_for
                 await other.batcher.submit(player.command(Bet("late", Decimal(5))))
 
 
-async def test_after_a_stale_pass_a_lane_reads_and_after_another_it_locks_for_a_while(
+async def ways(player: Player, **asked: object) -> list[str]:
+    """Bet once; return how the passes that this took went about it."""
+    before = {way: counted("passes", way=way) for way in ("memory", "reads", "locks")}
+    await player.bet("0.01", key=str(clock.new_id()), round_key=str(player.id))
+    return [way for way, count in before.items() for _ in range(int(counted("passes", way=way) - count))]
+
+
+async def written_elsewhere(casino: Casino, player: Player) -> None:
+    async with casino.database.transaction() as tx:
+        await post(tx, [player.command(Adjust(str(clock.new_id()), CENT))])
+
+
+async def test_what_somebody_else_writes_about_one_player_costs_a_pass_and_nobody_elses_memory(casino: Casino) -> None:
+    one, other = await neighbours(casino, 2)
+    assert [await ways(one), await ways(other)] == [["memory"], ["memory"]]
+    await written_elsewhere(casino, one)
+
+    assert await ways(one) == ["memory", "reads"]
+    async with casino.database.transaction() as tx:
+        await tx.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")  # whoever reads for a player waits here
+        assert [await ways(one), await ways(other)] == [["memory"], ["memory"]]
+
+
+async def test_after_something_that_concerned_many_everybody_is_read_for_once(casino: Casino) -> None:
+    players = await neighbours(casino, batch.MEMORY_REFUSED_MAX + 5)
+    for player in players:
+        assert await ways(player) == ["memory"]
+    for player in players:
+        await written_elsewhere(casino, player)
+
+    found = [await ways(player) for player in players]
+
+    assert found == [["memory", "reads"]] * batch.MEMORY_REFUSED_MAX + [["memory"]] * 5
+    async with casino.database.transaction() as tx:
+        await tx.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        assert await ways(players[-1]) == ["memory"]
+
+
+async def test_where_others_write_about_the_same_players_all_the_time_a_lane_reads_for_a_while_and_longer_each_time(
     casino: Casino, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(batch, "MEMORY_RESTS_SECONDS", (1.5, 1.5))
-    monkeypatch.setattr(batch, "LOCKING_SECONDS", 1.5)
+    monkeypatch.setattr(batch, "MEMORY_RESTS_SECONDS", (0.5, 30.0))
     player = await casino.player(main="10.00")
 
-    async def way_of_one() -> str:
-        before = {way: counted("passes", way=way) for way in ("memory", "reads", "locks")}
-        await player.bet("0.01", key=str(clock.new_id()))
-        (way,) = (way for way, count in before.items() if counted("passes", way=way) > count)
-        return way
+    async def bet_after_another(times: int) -> list[list[str]]:
+        found = []
+        for _ in range(times):
+            await written_elsewhere(casino, player)
+            found.append(await ways(player))
+        return found
 
-    async def disturb(key: str) -> None:
+    await ways(player)
+    refused = [["memory", "reads"]] * batch.MEMORY_REFUSED_MAX
+    assert await bet_after_another(batch.MEMORY_REFUSED_MAX) == refused  # everybody is forgotten
+    assert await ways(player) == ["memory"]  # and read for
+    assert await bet_after_another(batch.MEMORY_REFUSED_MAX) == refused
+    assert await ways(player) == ["reads"]
+    await asyncio.sleep(0.6)
+    assert await bet_after_another(batch.MEMORY_REFUSED_MAX) == refused
+    await asyncio.sleep(0.6)
+    assert await ways(player) == ["reads"]
+    await asyncio.sleep(0.6)
+    assert await ways(player) == ["memory"]
+
+
+async def test_what_was_read_in_vain_is_locked_first_and_so_is_all_for_a_while(
+    casino: Casino, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(batch, "LOCKING_SECONDS", 1.5)
+    player, other = await neighbours(casino, 2)
+    await ways(player)
+
+    async def disturb() -> None:
         async with casino.database.transaction() as tx:
-            await post(tx, [player.command(Adjust(f"elsewhere-{key}", CENT))])
-            call = ask(player, Bet(key, CENT))
+            await post(tx, [player.command(Adjust(str(clock.new_id()), CENT))])
             await waiters(casino)
-        assert isinstance(await call, Answer)
 
-    assert await way_of_one() == "memory"
-    await disturb("first")
-    assert await way_of_one() == "reads"
-    await disturb("second")
-    assert await way_of_one() == "locks"
+    async with casino.database.transaction() as tx:
+        await post(tx, [player.command(Adjust("elsewhere", CENT))])
+        call = asyncio.create_task(ways(player))
+        await waiters(casino)
+        next_in_line = asyncio.create_task(disturb())
+        await waiters(casino, 2)
+    await next_in_line  # between the second attempt's reading and its writing
+    assert await call == ["memory", "reads", "locks"]
+    assert await ways(other) == ["locks"]
     await asyncio.sleep(1.6)
-    assert await way_of_one() == "memory"
+    assert await ways(other) == ["memory"]
 
 
 async def test_several_batchers_never_wait_for_each_other_in_a_circle(casino: Casino, database_url: str) -> None:

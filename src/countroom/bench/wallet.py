@@ -21,8 +21,8 @@ from rich.table import Table
 from countroom.bench.history import grow
 from countroom.bench.yardstick import PLAYERS, PROVIDER, filled_stores, find_pgbench, row_by_row
 from countroom.postgres import Database
-from countroom.wallet.batch import LANES, Batcher, collect_rarely
-from countroom.wallet.commands import Bet, Command, Play
+from countroom.wallet.batch import LANES, Batcher, collect_rarely, post
+from countroom.wallet.commands import Adjust, Bet, Command, Play
 
 HOT_SHARE: Final = 0.9
 HOT_WALLETS: Final = 4
@@ -30,6 +30,8 @@ HOT_WALLETS: Final = 4
 
 WARM_UP_SECONDS: Final = 1.0
 """What connecting, planning and a first look at 10,000 players take is not what is measured."""
+PAYMENTS_PER_SECOND: Final = 10
+"""Credits by somebody else, in the case that has them: what the batcher remembers of such a player is no longer so."""
 GROWN: Final = "grown"
 """The case, and the database, in which years of bets have been made already."""
 
@@ -42,6 +44,8 @@ class Case:
     callers: int
     database_url: str
     is_hot: bool = False
+    is_paid: bool = False
+    """Whether somebody else pays players in meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ def wallet(*, seconds: float, rounds: int, callers: int, grown: int, console: Co
     with tempfile.TemporaryDirectory(prefix="countroom-bench-") as folder, filled_stores(Path(folder), {}) as settings:
         url = settings.database_url
         assert url
-        cases = [Case("batched", callers, url), Case("hot", callers, url, is_hot=True), Case("single", 1, url)]
+        cases = [Case("batched", callers, url), Case("hot", callers, url, is_hot=True)]
+        cases += [Case("paid", callers, url, is_paid=True), Case("single", 1, url)]
         if grown:
             with console.status(f"growing to {grown:,} transactions") as status:
                 grown_url = asyncio.run(grow(url, GROWN, players=PLAYERS, bets=grown, say=status.update))
@@ -110,7 +115,7 @@ def _report(
 
 
 async def _measure(case: Case, seconds: float) -> Measured:
-    database = await Database.connect(case.database_url, size_max=LANES, point_reads_only=True)
+    database = await Database.connect(case.database_url, size_max=LANES + case.is_paid, point_reads_only=True)
     players = await database.fetch("SELECT user_id, session_id, game_id FROM bench_players ORDER BY n")
     chance = random.Random(case.name)  # noqa: S311 - which wallet is bet from is no secret
     milliseconds: list[float] = []
@@ -128,9 +133,16 @@ async def _measure(case: Case, seconds: float) -> Measured:
             if began >= since:
                 milliseconds.append((time.perf_counter() - began) * 1e3)
 
+    async def pay() -> None:
+        while time.perf_counter() < until:
+            credit = Adjust(f"{run}-{next(numbers)}", Decimal("1.00"))
+            async with database.transaction() as tx:
+                await post(tx, [Command("cashier", chance.choice(players)["user_id"], "EUR", (credit,))])
+            await asyncio.sleep(1 / PAYMENTS_PER_SECOND)
+
     collect_rarely()
     async with Batcher(database) as batcher:
-        await asyncio.gather(*(call(batcher) for _ in range(case.callers)))
+        await asyncio.gather(*(call(batcher) for _ in range(case.callers)), *([pay()] if case.is_paid else []))
     await database.close()
     milliseconds.sort()
     made = len(milliseconds)

@@ -77,11 +77,17 @@ GATHER_SHARE: Final = 0.7
 """Of those who were waiting or answered when the pass before ended: when so many are there, it waits no longer."""
 GATHER_FROM: Final = 8
 """So many must have been there: where fewer are, nobody waits for anybody."""
-MEMORY_RESTS_SECONDS: Final = (0.1, 30.0)
-"""So long a lane reads for everybody, after somebody else has written about a player whom it remembered: a
-refused pass costs more than a read one. Twice as long each time, where other processes play the same
-players all the time; from the beginning again after as many passes in a row as `MEMORY_PROVED`."""
+MEMORY_LATEST: Final = 20
+"""Passes from memory of which a lane knows whether somebody else had written about one of their players first."""
+MEMORY_REFUSED_MAX: Final = 10
+"""Of these. A pass that is refused and made anew costs half as much again as one for which everybody is read at once:
+where more are refused, reading is cheaper. Fewer are players who have paid in or opened a game meanwhile."""
 MEMORY_PROVED: Final = 100
+"""Passes from memory after which too many refusals are something new: everybody is forgotten, as after something that
+concerned many players at once, and each is read for once."""
+MEMORY_RESTS_SECONDS: Final = (0.1, 30.0)
+"""So long a lane reads for everybody where that was not enough: other processes write about the same players all the
+time. Twice as long each time."""
 LOCKING_SECONDS: Final = 1.0
 """So long a lane locks before it reads, after somebody has written between its reading and its writing."""
 COLLECT_AFTER: Final = 50_000
@@ -239,9 +245,9 @@ async def post_alone(database: Database, commands: Sequence[Command], lane: "_La
     larger batch tried singly, so that it costs nobody else.
     """
     lane = lane or _Lane(Memory())
-    for _ in range(ATTEMPTS_MAX):
+    for attempt in range(ATTEMPTS_MAX):
         try:
-            return await lane.attempt(database, commands)
+            return await lane.attempt(database, commands, again=attempt > 0)
         except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
             lane.was_refused()
         except FAULTS:
@@ -288,23 +294,25 @@ class _Lane:
     def __init__(self, memory: Memory, pipelined: PipelinedConnection | None = None) -> None:
         self.memory = memory
         self.pipelined = pipelined
+        self._refused: deque[bool] = deque(maxlen=MEMORY_LATEST)
+        """Of the latest passes from memory."""
+        self._proved = MEMORY_PROVED
+        """Passes from memory since too many of them were refused."""
         self._reads_until = 0.0
         """The time until which its memory rests."""
         self._rests_seconds, _ = MEMORY_RESTS_SECONDS
-        self._proved = 0
-        """Passes from memory that were written, since the last one that was not."""
         self._locks_until = 0.0
         """The time until which its passes lock first."""
         self._way = "memory"
 
-    async def attempt(self, database: Database, commands: Sequence[Command]) -> Passed:
-        """Make one pass, the way that promises most now.
+    async def attempt(self, database: Database, commands: Sequence[Command], *, again: bool) -> Passed:
+        """Make one pass, the way that promises most now; ``again`` where it has been refused.
 
         Raises:
             asyncpg.PostgresError: nothing of it was written.
         """
         now = monotonic()
-        self._way = "locks" if now < self._locks_until else "reads" if now < self._reads_until else "memory"
+        self._way = "locks" if now < self._locks_until else "reads" if again or now < self._reads_until else "memory"
         _WAYS[self._way].inc()
         try:
             if self._way == "locks":
@@ -319,18 +327,31 @@ class _Lane:
             self.memory.forget(commands)
             raise
         if self._way == "memory":
-            self._proved += 1
+            self._judge(refused=False)
         return passed
 
     def was_refused(self) -> None:
-        """Remember that somebody else writes about the same players, or uses the same keys."""
+        """Hear that somebody else had written about the same players, or used the same keys."""
         if self._way == "memory":
-            least, most = MEMORY_RESTS_SECONDS
-            self._rests_seconds = least if self._proved >= MEMORY_PROVED else min(2 * self._rests_seconds, most)
-            self._proved = 0
-            self._reads_until = monotonic() + self._rests_seconds
+            self._judge(refused=True)
         else:
             self._locks_until = monotonic() + LOCKING_SECONDS
+
+    def _judge(self, *, refused: bool) -> None:
+        """Judge by one more pass from memory whether it serves."""
+        self._refused.append(refused)
+        self._proved += 1
+        if sum(self._refused) < MEMORY_REFUSED_MAX:
+            return
+        least, most = MEMORY_RESTS_SECONDS
+        if self._proved > MEMORY_PROVED:
+            self.memory.forget_everybody()
+            self._rests_seconds = least
+        else:
+            self._reads_until = monotonic() + self._rests_seconds
+            self._rests_seconds = min(2 * self._rests_seconds, most)
+        self._refused.clear()
+        self._proved = 0
 
 
 class _Queue:

@@ -97,6 +97,11 @@ class Memory:
         for command in commands:
             self._forget((command.user_id, command.currency))
 
+    def forget_everybody(self) -> None:
+        """Forget all players: somebody else has written about many of them."""
+        self._players.clear()
+        self._older_players.clear()
+
     def _forget(self, whose: tuple[UUID, str]) -> None:
         self._players.pop(whose, None)
         self._older_players.pop(whose, None)
