@@ -221,7 +221,7 @@ class _Attempt:
         kind = done.says[0] if done else None
         if done and kind not in {c.Reverse, c.Conclude} and (kind not in {c.Bet, c.Win} or done.says[1] != self.who):
             raise No("not_reversible")
-        self.note(key, round=done.round if done else None)
+        self.note(key, round=done.round if done and kind in {c.Bet, c.Win} else None)
         if ("end", target) in self.world:
             self.world["stone", key] = (target, "repeated")
             self.note(key, id=self.world["end", target])

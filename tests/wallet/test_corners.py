@@ -49,3 +49,17 @@ async def test_p2_a_bet_repeated_beside_a_late_win_is_no_new_bet_in_a_closed_rou
     assert answer.balance == Decimal("12.00")
     with pytest.raises(RoundClosed):
         await player.apply(Bet("b1", Decimal(3)), Bet("b2", Decimal(1)))
+
+
+async def test_p4_a_reversal_of_a_reversal_that_was_awaited_as_something_else_undoes_nothing_and_names_no_round(
+    casino: Casino,
+) -> None:
+    player = await casino.player(main="10.00")
+    unseen = await player.reverse("b2", key="x1")
+    await player.bet("3.00", key="b1")
+    await player.reverse("b1", key="b2")
+
+    again = await player.reverse("b2", key="x2")
+
+    assert (again.round_id, again.operations[0].id) == (None, None) == (unseen.round_id, unseen.operations[0].id)
+    assert await player.balance() == Decimal("10.00")
