@@ -5,12 +5,14 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import pytest
 from asyncpg import Record
 
-from casino import Casino
+from casino import Casino, open_casino
+from countroom import clock
 from countroom.postgres import Connection
 from countroom.wallet import queries
-from countroom.wallet.commands import Command, Convert
+from countroom.wallet.commands import Command, Conclude, Convert, Withdraw
 from countroom.wallet.state import Facts
 
 
@@ -26,6 +28,29 @@ class Interrupted:
         if self.after == 0:
             await self.between()
         return rows
+
+
+async def test_who_read_a_withdrawal_but_not_yet_the_money_that_it_locked_is_not_refused_for_that(
+    casino: Casino, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    player = await casino.player(main="10.00")
+    withdraw, cancel = (
+        Command("sandbox", player.id, "EUR", (operation,))
+        for operation in (Withdraw("o1", Decimal(3), clock.new_id()), Conclude("e1", "o1", "cancelled"))
+    )
+    read_keys, pending = queries._read_keys, [withdraw]
+
+    async with open_casino(database_url) as other:
+
+        async def read_late(*arguments: Any) -> None:
+            while pending:  # somebody else is between the two statements
+                await other.batcher.submit(pending.pop())
+            await read_keys(*arguments)
+
+        monkeypatch.setattr(queries, "_read_keys", read_late)
+        assert (await casino.batcher.submit(cancel)).balance == Decimal("10.00")
+    assert not pending
+    assert await player.balance("locked") == Decimal("0.00")
 
 
 async def test_p2_both_rows_of_an_operation_on_two_wallets_are_read_or_none(casino: Casino) -> None:

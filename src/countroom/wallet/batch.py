@@ -169,12 +169,12 @@ async def _pass(
         except Refusal as refusal:
             outcomes.append(refusal)
             refused.append(command)
-    if memory is not None and len(unread) < len(commands):
+    if memory is not None:
         # What writes nothing (a refusal, a round closed again) is verified by no write: neither that the
-        # player is as he is remembered, nor that what is refused is not the repeat of what was done.
-        unwritten = _unwritten(commands, unread, facts, ledger.writes)
+        # player is as he is remembered or was read, nor that what is refused is not the repeat of what was done.
         read = {id(command) for command in unread}
         unread_for = [command for command in refused if id(command) not in read]
+        unwritten = _unwritten(commands, unread, facts, ledger.writes) + _half_read(refused, facts)
         if (unwritten or unread_for) and not await _still_holds(borrow, unwritten, unread_for):
             memory.forget(commands)
             return await _pass(borrow, commands, memory, pipelined)
@@ -214,6 +214,14 @@ def _unwritten(commands: Sequence[Command], unread: Sequence[Command], facts: Fa
     remembered = {(command.user_id, command.currency) for command in commands} - read
     purses = [player.purse for whose in remembered if (player := facts.players[whose]) is not None]
     return [purse for purse in purses if purse.main.id not in writes.purses]
+
+
+def _half_read(refused: Sequence[Command], facts: Facts) -> list[Purse]:
+    """Return the purses of those to whom something was refused on facts of more than one moment."""
+    if not facts.is_torn:
+        return []
+    players = [facts.players.get((command.user_id, command.currency)) for command in refused]
+    return [player.purse for player in players if player is not None]
 
 
 def _is_written_beside(refused: Sequence[Command], facts: Facts, writes: Writes) -> bool:

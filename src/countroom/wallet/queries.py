@@ -174,6 +174,7 @@ async def read_facts(connection: Connection, commands: Sequence[Command], facts:
             found = Round(*round_)
             player.rounds[found.game_id, found.external_id] = facts.rounds_by_id[found.id] = found
     if known:
+        facts.is_torn = True
         await _read_keys(connection, keys, facts)
 
 

@@ -156,6 +156,8 @@ class Facts:
     """Those that this pass has opened, by game and the provider's round id: another player may name one."""
     rounds_by_id: dict[UUID, Round] = field(default_factory=dict)
     """Rounds of reversed bets and wins, which a rollback may not name."""
+    is_torn: bool = False
+    """Whether this is of more than one moment: what keys have done before is read after the players."""
 
 
 @dataclass(slots=True)
