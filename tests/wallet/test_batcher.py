@@ -337,7 +337,7 @@ async def test_a_bet_that_another_process_reversed_before_it_came_is_refused_for
                 await other.batcher.submit(player.command(Bet("late", Decimal(5))))
 
 
-async def ways(player: Player, **asked: object) -> list[str]:
+async def ways(player: Player) -> list[str]:
     """Bet once; return how the passes that this took went about it."""
     before = {way: counted("passes", way=way) for way in ("memory", "reads", "locks")}
     await player.bet("0.01", key=str(clock.new_id()), round_key=str(player.id))

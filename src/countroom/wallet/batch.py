@@ -174,7 +174,8 @@ async def _pass(
         # player is as he is remembered or was read, nor that what is refused is not the repeat of what was done.
         read = {id(command) for command in unread}
         unread_for = [command for command in refused if id(command) not in read]
-        unwritten = _unwritten(commands, unread, facts, ledger.writes) + _half_read(refused, facts)
+        half_read = _purses(refused, facts) if facts.is_torn else []
+        unwritten = _unwritten(commands, unread, facts, ledger.writes) + half_read
         if (unwritten or unread_for) and not await _still_holds(borrow, unwritten, unread_for):
             memory.forget(commands)
             return await _pass(borrow, commands, memory, pipelined)
@@ -216,18 +217,15 @@ def _unwritten(commands: Sequence[Command], unread: Sequence[Command], facts: Fa
     return [purse for purse in purses if purse.main.id not in writes.purses]
 
 
-def _half_read(refused: Sequence[Command], facts: Facts) -> list[Purse]:
-    """Return the purses of those to whom something was refused on facts of more than one moment."""
-    if not facts.is_torn:
-        return []
-    players = [facts.players.get((command.user_id, command.currency)) for command in refused]
+def _purses(commands: Sequence[Command], facts: Facts) -> list[Purse]:
+    """Return the purses of the commands' players who are there."""
+    players = [facts.players.get((command.user_id, command.currency)) for command in commands]
     return [player.purse for player in players if player is not None]
 
 
 def _is_written_beside(refused: Sequence[Command], facts: Facts, writes: Writes) -> bool:
     """Whether something else is written about somebody to whom a command was refused."""
-    players = [facts.players.get((command.user_id, command.currency)) for command in refused]
-    return any(player is not None and player.purse.main.id in writes.purses for player in players)
+    return any(purse.main.id in writes.purses for purse in _purses(refused, facts))
 
 
 def _corrected(
