@@ -74,8 +74,9 @@ def wallet(
 ) -> int:
     """Compare bets through the wallet, in process, with the same five writes, row by row, by pgbench.
 
-    Shows bets spread over 10,000 players, bets of which nine in ten fall on four wallets, one caller alone, and
-    bets into tables that hold millions already. Writing those takes some minutes and about a gigabyte a million.
+    Shows bets spread over 10,000 players, bets of which nine in ten fall on four wallets, bets while somebody else
+    pays in for ten players a second, one caller alone, and bets into tables that hold millions already. Writing
+    those takes some minutes and about a gigabyte a million.
 
     Parameters
     ----------
