@@ -4,14 +4,13 @@ import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from countroom.proof import KeptProof, Scope
 from countroom.web.backoffice import views
-from countroom.web.backoffice.render import STATIC_DIRECTORY
+from countroom.web.backoffice.render import rendering
 from countroom.web.backoffice.views import Day, MinuteRow, RoundRow
 
 MOMENT = datetime(2026, 3, 10, 12, 30, 20, tzinfo=UTC)
@@ -165,7 +164,7 @@ def test_text_stands_out_from_its_ground(theme: str, ground: str, ink: str) -> N
 
 
 def test_the_night_is_the_same_whether_chosen_or_the_systems() -> None:
-    css = (STATIC_DIRECTORY / "backoffice.css").read_text()
+    css = (rendering.static_directory / "backoffice.css").read_text()
     nights = re.findall(r':root(?::not\(\[data-theme="light"\]\)|\[data-theme="dark"\]) \{(.*?)\}', css, re.DOTALL)
 
     first, second = (re.sub(r"\s+", " ", night) for night in nights)
@@ -174,14 +173,14 @@ def test_the_night_is_the_same_whether_chosen_or_the_systems() -> None:
 
 
 def test_vendored_files_are_the_ones_that_the_list_names() -> None:
-    folder = Path(STATIC_DIRECTORY) / "vendor"
+    folder = rendering.static_directory / "vendor"
     listed = set(re.findall(r"`([^`]+\.(?:js|css|txt))`", (folder / "README.md").read_text()))
 
     assert listed == {path.name for path in folder.iterdir()} - {"README.md"}
 
 
 def _colors(theme: str) -> dict[str, str]:
-    css = (STATIC_DIRECTORY / "backoffice.css").read_text()
+    css = (rendering.static_directory / "backoffice.css").read_text()
     start = css.index(":root {") if theme == "light" else css.index(':root[data-theme="dark"]')
     return dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", css[start : css.index("}", start)]))
 

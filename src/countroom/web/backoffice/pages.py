@@ -4,20 +4,19 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from litestar import Request, Response, Router, get, post
-from litestar.datastructures import CacheControlHeader, State
+from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
 from litestar.enums import RequestEncodingType
 from litestar.exceptions import NotFoundException
 from litestar.params import Body, FromPath
 from litestar.response import Redirect
-from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from countroom.players import sessions, staff
 from countroom.players.staff import StaffSession
 from countroom.refusal import Refusal
 from countroom.web.backoffice import board, games, pipeline, player, providers, reconciliations, rounds
-from countroom.web.backoffice.render import PAGE_HEADERS, STATIC_DIRECTORY, STATIC_PATH, asset, page
+from countroom.web.backoffice.render import PAGE_HEADERS, page, rendering
 from countroom.web.problems import STATUS
 from countroom.web.sessions import (
     SESSION_COOKIE,
@@ -52,7 +51,7 @@ async def root() -> Redirect:
 @get("/favicon.ico", include_in_schema=False)
 async def favicon() -> Redirect:
     """Lead browsers that look in the old place to the icon."""
-    return Redirect(asset("favicon.svg"), status_code=303)
+    return Redirect(rendering.asset("favicon.svg"), status_code=303)
 
 
 @get("/sign-in")
@@ -148,10 +147,5 @@ route_handlers: list[ControllerRouterHandler] = [
         exception_handlers={Refusal: show_refusal},
         include_in_schema=False,
     ),
-    create_static_files_router(
-        STATIC_PATH,
-        directories=[STATIC_DIRECTORY],
-        include_in_schema=False,
-        cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
-    ),
+    rendering.static_files(),
 ]

@@ -1,55 +1,24 @@
-"""Templates to answers, and the addresses of the files that the pages load."""
+"""The back office's templates and files, and what a browser may do on its pages."""
 
-import hashlib
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
-from litestar import MediaType, Response
+from litestar import Response
 
-ROOM: Final = Path(__file__).parent
-STATIC_DIRECTORY: Final = ROOM / "static"
-STATIC_PATH: Final = "/backoffice/static"
+from countroom.web.rendering import Rendering, policy
 
 PAGE_HEADERS: Final = {
-    # Everything comes from here, nothing is inline: markup that got in could not run, nor send anything away.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": policy(),
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
     # Not "no-referrer": with it browsers send "Origin: null" with our own forms.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-STATIC_CACHE: Final = "public, max-age=31536000, immutable"
-"""An address carries its file's digest, so what is behind it never changes."""
 
-
-@cache
-def asset(name: str) -> str:
-    """Return the address of a static file; it changes whenever the file does."""
-    digest = hashlib.sha256((STATIC_DIRECTORY / name).read_bytes()).hexdigest()[:12]
-    return f"{STATIC_PATH}/{name}?v={digest}"
+rendering: Final = Rendering(Path(__file__).parent, "/backoffice/static")
 
 
 def page(template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any) -> Response[str]:
-    """Render a template with values; every value is escaped, and a missing one is a bug that shows."""
-    return Response(
-        _templates.get_template(template).render(values),
-        status_code=status,
-        media_type=MediaType.HTML,
-        headers={**PAGE_HEADERS, **(headers or {})},
-    )
-
-
-_templates: Final = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(ROOM / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.globals["asset"] = asset
+    """Render a template with values."""
+    return rendering.page(template, values, status=status, headers={**PAGE_HEADERS, **(headers or {})})

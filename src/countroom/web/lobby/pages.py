@@ -11,12 +11,11 @@ from typing import Annotated, Any, Final
 from uuid import uuid4
 
 from litestar import Response, Router, get, post
-from litestar.datastructures import CacheControlHeader, Cookie, State
+from litestar.datastructures import Cookie, State
 from litestar.di import NamedDependency, Provide
 from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromPath
 from litestar.response import Redirect
-from litestar.static_files import create_static_files_router
 from litestar.types import ControllerRouterHandler
 
 from countroom.games import service as games
@@ -27,7 +26,7 @@ from countroom.players.service import SignedIn
 from countroom.redis import SESSION_SECONDS
 from countroom.refusal import Refusal
 from countroom.web.api.payments import webhook_url
-from countroom.web.lobby.render import STATIC_DIRECTORY, STATIC_PATH, page
+from countroom.web.lobby.render import page, rendering
 from countroom.web.lobby.views import cards, purse
 from countroom.web.problems import STATUS
 from countroom.web.sessions import AnyRequest, NotSignedIn, client_address, refuse_cross_site
@@ -281,10 +280,5 @@ route_handlers: Final[list[ControllerRouterHandler]] = [
         exception_handlers={Refusal: show_refusal},
         include_in_schema=False,
     ),
-    create_static_files_router(
-        STATIC_PATH,
-        directories=[STATIC_DIRECTORY],
-        include_in_schema=False,
-        cache_control=CacheControlHeader(public=True, max_age=31_536_000, immutable=True),
-    ),
+    rendering.static_files(),
 ]
