@@ -28,8 +28,9 @@ HOT_SHARE: Final = 0.9
 HOT_WALLETS: Final = 4
 """Nine bets of ten fall on so few wallets in the hot case: a popular table, or a bot."""
 
-WARM_UP_SECONDS: Final = 1.0
-"""What connecting, planning and a first look at 10,000 players take is not what is measured."""
+WARM_UP_SECONDS: Final = 3.0
+"""What connecting, planning and a first look at 10,000 players take is not what is measured; with 64 callers nearly
+each pass of the first three seconds reads somebody."""
 PAYMENTS_PER_SECOND: Final = 10
 """Credits by somebody else, in the case that has them: what the batcher remembers of such a player is no longer so."""
 GROWN: Final = "grown"

@@ -69,7 +69,7 @@ def wallet(
     *,
     seconds: Annotated[float, Parameter(validator=Number(gte=1, lte=300))] = 8.0,
     rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=9))] = 3,
-    callers: Annotated[int, Parameter(validator=Number(gte=1, lte=1024))] = 256,
+    callers: Annotated[int, Parameter(validator=Number(gte=1, lte=1024))] = 192,
     grown: Annotated[int, Parameter(validator=Number(gte=0, lte=100_000_000))] = 10_000_000,
 ) -> int:
     """Compare bets through the wallet, in process, with the same five writes, row by row, by pgbench.
