@@ -85,6 +85,7 @@ async def test_parameters_come_in_either_form_and_the_connection_has_the_setting
 
 async def test_whoever_gives_up_does_not_stop_what_was_sent_nor_hinder_who_comes_next(database: Database) -> None:
     async with pipelined(database) as connection:
+        await connection.fetchrow(SLEEPS, ["0"])  # from now on what is asked is sent at once
         async with database.transaction() as tx:
             await tx.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
             locked = asyncio.create_task(connection.fetchrow(LOCKS, [str(LOCK)]))
