@@ -18,16 +18,22 @@ FILE_SECONDS: Final = 31_536_000
 """So long a browser keeps a file: its address carries its digest, so what is behind it never changes."""
 
 
-def policy(*, frames: Iterable[str] = (), forms: Iterable[str] = ()) -> str:
-    """Return a page's Content-Security-Policy: frames show ``frames``, and forms lead to ``forms``, beside our own.
+def page_headers(*, frames: Iterable[str] = (), forms: Iterable[str] = ()) -> dict[str, str]:
+    """Return what a page says to the browser: frames show ``frames``, and forms lead to ``forms``, beside our own.
 
     Everything else comes from here, and nothing is inline: markup that got in could not run, nor send anything away.
     """
-    return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        f"frame-src {' '.join(_origins(frames)) or _NOWHERE}; form-action {' '.join([_HERE, *_origins(forms)])}; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    )
+    return {
+        "Content-Security-Policy": (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+            f"frame-src {' '.join(_origins(frames)) or _NOWHERE}; form-action {' '.join([_HERE, *_origins(forms)])}; "
+            "base-uri 'none'; frame-ancestors 'none'"
+        ),
+        "Cache-Control": "no-store",
+        # Not "no-referrer": with it browsers send "Origin: null" with our own forms.
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
 
 
 class Rendering:

@@ -5,16 +5,9 @@ from typing import Any, Final
 
 from litestar import Response
 
-from countroom.web.rendering import Rendering, policy
+from countroom.web.rendering import Rendering, page_headers
 
-PAGE_HEADERS: Final = {
-    "Content-Security-Policy": policy(),
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    # Not "no-referrer": with it browsers send "Origin: null" with our own forms.
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+PAGE_HEADERS: Final = {**page_headers(), "Cross-Origin-Opener-Policy": "same-origin"}
 
 rendering: Final = Rendering(Path(__file__).parent, "/backoffice/static")
 

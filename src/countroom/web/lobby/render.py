@@ -7,7 +7,7 @@ from typing import Any, Final
 from litestar import Response
 
 from countroom.web.backoffice.render import rendering as backoffice
-from countroom.web.rendering import Rendering, policy
+from countroom.web.rendering import Rendering, page_headers
 
 rendering: Final = Rendering(Path(__file__).parent, "/lobby/static")
 rendering.templates.globals["shared"] = backoffice.asset
@@ -17,10 +17,4 @@ def page(
     template: str, *, status: int = 200, frames: Iterable[str] = (), forms: Iterable[str] = (), **values: Any
 ) -> Response[str]:
     """Render a template. Games run in a frame of ``frames``, and a form may lead to ``forms``, beside our own."""
-    headers = {
-        "Content-Security-Policy": policy(frames=frames, forms=forms),
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "same-origin",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return rendering.page(template, values, status=status, headers=headers)
+    return rendering.page(template, values, status=status, headers=page_headers(frames=frames, forms=forms))
